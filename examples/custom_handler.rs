@@ -16,7 +16,7 @@ use traffik::{Gcra, Memory, rate};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let base = ThrottleDefaults::new(Arc::new(Local(Memory::new(10_000))))
-        .identifier(ApiKey(HeaderName::from_static("x-api-key")))
+        .identifier(ApiKey::new(HeaderName::from_static("x-api-key")))
         .on_throttled(|denial| {
             // Status and headers as they would be, and a body for people.
             let mut response = denial.response();

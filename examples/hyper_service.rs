@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         tokio::spawn(async move {
             // hyper does not know the address; a throttle looks for it here.
             let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(PeerAddress(peer));
+                request.extensions_mut().insert(PeerAddress::new(peer));
                 service.call(request)
             });
             let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;

@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         storages.get(name, |_| Arc::new(Local(Memory::new(10_000))))
     };
     let throttle = Throttle::builder_by("api", TokenBucket::new(rate!("1/h")), storage)
-        .limit_by(|request| {
+        .strategy_by(|request| {
             let per_hour = request.extensions.get().map_or(1, |tenant: &Tenant| tenant.per_hour);
             TokenBucket::new(Rate::per_hour(per_hour))
         })

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let connection = async move {
                 // hyper does not know the address; a throttle looks for it here.
                 let service = service_fn(move |mut request: Request<Incoming>| {
-                    request.extensions_mut().insert(PeerAddress(peer));
+                    request.extensions_mut().insert(PeerAddress::new(peer));
                     service.call(request)
                 });
                 let mut server = http1::Builder::new();

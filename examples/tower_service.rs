@@ -24,7 +24,7 @@ async fn serve(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Keys are secrets: no storage sees more of one than its hash.
-    let by_key = || ApiKey(HeaderName::from_static("x-api-key"));
+    let by_key = || ApiKey::new(HeaderName::from_static("x-api-key"));
     let all = Throttle::in_memory("all", TokenBucket::new(rate!("100/h"))).identifier(by_key()).build()?;
     let writes = Throttle::in_memory("writes", Gcra::new(rate!("1/min")))
         .identifier(by_key())

@@ -131,7 +131,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let service = service.clone();
         tokio::spawn(async move {
             let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(PeerAddress(peer));
+                request.extensions_mut().insert(PeerAddress::new(peer));
                 service.call(request)
             });
             let mut server = http1::Builder::new();

@@ -1,19 +1,19 @@
 //! Asks throttles about a request, and makes of their answers what becomes of it.
 
-mod all;
 mod answer;
 mod contract;
 mod decide;
 mod one;
-mod pass;
+mod permit;
 mod planned;
 mod quota;
+mod set;
 mod turn;
 
-pub use all::ThrottleSet;
 #[cfg(feature = "websocket")]
 pub(crate) use contract::{Ruling, at_least};
-pub use pass::Permit;
+pub use permit::Permit;
 pub use quota::{Quota, QuotaScope};
+pub use set::ThrottleSet;
 #[cfg(feature = "websocket")]
-pub(crate) use turn::{Account, Delayed};
+pub(crate) use turn::{DelayedTurn, TurnAccount};

@@ -17,8 +17,8 @@ mod regex;
 mod set;
 mod spelling;
 
-use pattern::{Make, Pattern};
-pub(crate) use set::{Matching, Rules};
+use pattern::{Pattern, PatternParser};
+pub(crate) use set::{Applicability, Rules};
 use spelling::check_method;
 
 /// Conditions that a request is to meet, all of them.
@@ -53,14 +53,14 @@ pub struct Rule {
     methods: Vec<Method>,
     paths: Vec<Pattern>,
     predicates: Vec<Predicate>,
-    awaited: Vec<Awaited>,
+    awaited: Vec<AsyncPredicate>,
     ignore_case: bool,
     /// The first mistake in it.
     mistake: Option<ThrottleError>,
 }
 
 type Predicate = Box<dyn Fn(RequestParts<'_>) -> bool + Send + Sync>;
-type Awaited = Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, bool> + Send + Sync>;
+type AsyncPredicate = Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, bool> + Send + Sync>;
 
 debug_fields!([] Rule:
     methods, paths = |it| it.paths.len(), predicates = |it| it.predicates.len() + it.awaited.len());
@@ -164,7 +164,7 @@ impl Rule {
         }
     }
 
-    fn read(self, make: Make, text: &str) -> Self {
+    fn read(self, make: PatternParser, text: &str) -> Self {
         let pattern = make(text, self.ignore_case);
         self.pattern(pattern)
     }
@@ -196,10 +196,10 @@ impl Rule {
             return Some(format!("the method is {}", request.method));
         }
         match self.matching(request, path) {
-            Met::Yes(_) => None,
-            Met::Later(_, answer) => (!answer.await).then(|| "a function says no".to_owned()),
-            Met::No if self.fits(path) => Some("a function says no".to_owned()),
-            Met::No => Some(format!("the path is {path}")),
+            RuleMatch::Yes(_) => None,
+            RuleMatch::Later(_, answer) => (!answer.await).then(|| "a function says no".to_owned()),
+            RuleMatch::No if self.fits(path) => Some("a function says no".to_owned()),
+            RuleMatch::No => Some(format!("the path is {path}")),
         }
     }
 
@@ -214,15 +214,15 @@ impl Rule {
         self.methods.is_empty() || self.methods.contains(method) || asks_the_same
     }
 
-    fn matching(&self, request: RequestParts<'_>, path: &str) -> Met {
+    fn matching(&self, request: RequestParts<'_>, path: &str) -> RuleMatch {
         let met = self.is_for(request.method)
             && self.fits(path)
             && self.predicates.iter().all(|predicate| predicate(request));
         if !met {
-            return Met::No;
+            return RuleMatch::No;
         }
         if self.awaited.is_empty() {
-            return Met::Yes(self.rank());
+            return RuleMatch::Yes(self.rank());
         }
         let awaited: Vec<_> = self.awaited.iter().map(|predicate| predicate(request)).collect();
         let all = Box::pin(async move {
@@ -233,7 +233,7 @@ impl Rule {
             }
             true
         });
-        Met::Later(self.rank(), all)
+        RuleMatch::Later(self.rank(), all)
     }
 }
 
@@ -261,7 +261,7 @@ pub(crate) struct Rank {
 }
 
 /// Whether a rule is met, and how specific it is.
-enum Met {
+enum RuleMatch {
     No,
     Yes(Rank),
     Later(Rank, BoxFuture<'static, bool>),
@@ -277,7 +277,7 @@ mod tests {
         let mut rules = Rules::default();
         rules.apply_to(rule);
         let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
-        matches!(rules.matching((&request).into()), Matching::Yes(_))
+        matches!(rules.matching((&request).into()), Applicability::Yes(_))
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
             let mut rules = Rules::default();
             rules.apply_to(rule(answer));
             let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
-            let later = matches!(rules.matching((&request).into()), Matching::Later(..));
+            let later = matches!(rules.matching((&request).into()), Applicability::Later(..));
             (later, std::mem::take(&mut *asked.lock().unwrap()))
         };
         assert_eq!(asked_for(true, Method::POST, "/a/b"), (false, vec![]));

@@ -1,11 +1,10 @@
 //! A limit on requests: who is asking, what a request costs, and what is answered.
 
-mod after;
 #[cfg(feature = "axum")]
 mod axum;
-mod base;
 mod builder;
 mod client;
+mod defaults;
 mod explain;
 mod finish;
 mod handle;
@@ -13,28 +12,29 @@ mod key;
 mod plan;
 mod prepare;
 mod profile;
+mod rate_limit_status;
 mod registry;
 mod rejection;
 mod reservation;
 mod settings;
-mod standing;
+mod settlement;
 mod tenants;
 
 #[cfg(feature = "axum")]
 pub use self::axum::NotExposed;
-pub(crate) use after::Receipt;
-pub use base::ThrottleDefaults;
 pub use builder::ThrottleBuilder;
 pub use client::Client;
+pub use defaults::ThrottleDefaults;
 pub use handle::{DynThrottle, MemoryThrottle, Throttle};
-pub(crate) use plan::{Plan, Planned, Prepared, Unasked, Why};
+pub(crate) use plan::{MaybePlan, Plan, PlanResult, SkipReason, Skipped};
 #[cfg(feature = "websocket")]
-pub(crate) use prepare::nowhere;
+pub(crate) use prepare::nothing_fixed;
+pub(crate) use profile::{DelayTimer, IdentityMemo, Profile, Watch};
 pub use profile::{IdentityCache, Scope};
-pub(crate) use profile::{Known, Pause, Profile, Watch};
+pub use rate_limit_status::RateLimitStatus;
 pub use registry::Registry;
 pub(crate) use rejection::Cause;
 pub use rejection::Rejection;
 pub use settings::{ClientShare, Enforcement};
-pub use standing::RateLimitStatus;
+pub(crate) use settlement::ReceiptOf;
 pub use tenants::Tenants;

@@ -291,7 +291,7 @@ async fn a_body_that_is_streamed_is_counted_and_reaches_the_client_whole() {
     let client = client(1);
     let left = async || {
         let mut request = http::Request::new(());
-        request.extensions_mut().insert(PeerAddress(([127, 0, 0, 1], 1).into()));
+        request.extensions_mut().insert(PeerAddress::new(([127, 0, 0, 1], 1).into()));
         left.client(&request).await.unwrap().unwrap().stat().await.unwrap().tokens
     };
     for (path, expected) in [("/chunked", 58), ("/empty", 58), ("/sized", 16)] {

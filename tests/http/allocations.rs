@@ -129,7 +129,7 @@ where
     F: Future<Output = Result<Response<B>, Infallible>>,
 {
     let mut request = Request::new(Body::from("hello"));
-    request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1000).into()));
+    request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 1000).into()));
     let mut admitted = false;
     let counted = measure(|| {
         let future = pin!(call(request));

@@ -90,7 +90,7 @@ async fn a_client_is_asked_about_and_reset_under_its_limit() {
     let client = fixed.client(&asking(true)).await.unwrap().unwrap();
     let _ = client.limit(slow).cost(5).check().await.unwrap();
     assert!(fixed.hit(&asking(true)).await.is_ok());
-    let client = fixed.client(&asking(true)).await.unwrap().unwrap().limit(slow);
+    let client = fixed.client(&asking(true)).await.unwrap().unwrap().strategy(slow);
     assert!(!client.check().await.unwrap().is_allowed(), "it is as it was left");
     let fewer = client.limit(TokenBucket::new(rate!("2/s"))).cost(1);
     assert_eq!(fewer.check().await.unwrap().remaining(), 0, "one of two was used by the hit");
@@ -121,12 +121,12 @@ async fn limits_of_the_kind_that_was_fixed_keep_its_states() {
     let clock = clock();
     let throttle = Throttle::builder("api", FixedWindow::new(rate!("3/h")), memory(&clock)).build().unwrap();
     assert!(throttle.hit(&asking(true)).await.is_ok() && throttle.hit(&asking(true)).await.is_ok());
-    throttle.set_limit_by(|request| match request.uri.path() {
+    throttle.set_strategy_by(|request| match request.uri.path() {
         "/slow" => FixedWindow::new(rate!("4/h")),
         _ => FixedWindow::new(rate!("2/s")),
     });
     assert!(throttle.hit(&asking(true)).await.is_ok() && throttle.hit(&asking(false)).await.is_ok());
-    throttle.set_limit(FixedWindow::new(rate!("4/h")));
+    throttle.set_strategy(FixedWindow::new(rate!("4/h")));
     assert!(throttle.hit(&asking(true)).await.is_ok());
     assert!(throttle.hit(&asking(true)).await.is_err(), "four of four are used");
 }
@@ -141,7 +141,7 @@ async fn a_limit_that_succeeds_another_takes_over_its_states() {
         assert!(throttle.hit(&asking(true)).await.is_ok());
     }
     let new = chosen(Gcra::new(rate!("1/min")).burst(5).unwrap()).migrating_from(old);
-    throttle.set_limit_by(move |_| new.clone());
+    throttle.set_strategy_by(move |_| new.clone());
     assert!(throttle.hit(&asking(true)).await.is_ok() && throttle.hit(&asking(true)).await.is_ok());
     assert!(throttle.hit(&asking(true)).await.is_err());
 }

@@ -199,7 +199,7 @@ async fn of_several_that_fail_all_are_heard_of() {
     let tally = Tally::default();
     let failing = |uid: &'static str, on_error| {
         broken(uid)
-            .limit_by(|_| Err(BackendError::new(ErrorKind::Other, "broken for a test").into()))
+            .strategy_by(|_| Err(BackendError::new(ErrorKind::Other, "broken for a test").into()))
             .on_error(on_error)
             .observe(tally.clone())
             .build()

@@ -68,7 +68,7 @@ type Unshared = http::Request<Cell<u8>>;
 async fn no_future_holds_the_body_of_a_request() {
     let App { api, layered } = app(rate!("100/h"));
     let mut request: Unshared = http::Request::new(Cell::new(1));
-    request.extensions_mut().insert(traffik::web::PeerAddress(([192, 0, 2, 1], 1).into()));
+    request.extensions_mut().insert(traffik::web::PeerAddress::new(([192, 0, 2, 1], 1).into()));
     let asked = is_send(async move {
         let request = request;
         let client = api.client(&request).await.unwrap().unwrap();

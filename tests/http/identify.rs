@@ -14,7 +14,7 @@ fn from(peer: &str, headers: &[(&'static str, &str)]) -> Request<String> {
     let mut request = headers.iter().fold(Request::builder(), |it, (name, value)| it.header(*name, *value));
     request = request.uri("/");
     let mut request = request.body(String::new()).unwrap();
-    request.extensions_mut().insert(PeerAddress(peer.parse().unwrap()));
+    request.extensions_mut().insert(PeerAddress::new(peer.parse().unwrap()));
     request
 }
 
@@ -114,5 +114,5 @@ async fn a_cookie_tells_sessions_apart() {
     let session = |cookie: &str| from("192.0.2.1:1", &[("cookie", cookie)]);
     let asked =
         vec![session("a=1; sid=x"), session("sid=x; a=2"), session("sid=y"), session("a=1"), session("b=1")];
-    assert_eq!(once_each(Cookie("sid".to_owned()), asked).await, [201, 429, 201, 201, 429]);
+    assert_eq!(once_each(Cookie::new("sid"), asked).await, [201, 429, 201, 201, 429]);
 }

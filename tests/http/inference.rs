@@ -25,7 +25,7 @@ async fn closures_need_no_annotation() {
         std::sync::Arc::new(memory(&Clock::default()))
     })
     .identifier(by_both)
-    .limit_by(|request| if request.uri.path() == "/" { LIMIT } else { TokenBucket::new(rate!("1/h")) })
+    .strategy_by(|request| if request.uri.path() == "/" { LIMIT } else { TokenBucket::new(rate!("1/h")) })
     .cost_by(|request| request.uri.path().len() as u32)
     .class_by(|request| request.extensions.get::<Class>().copied().unwrap_or_default())
     .apply_to(Rule::new().when(|request| request.uri.path() == "/").when_async(|request| {
@@ -46,7 +46,7 @@ async fn closures_need_no_annotation() {
             let method = request.method.clone();
             async move { Identity::of(b'm', method.as_str().as_bytes()) }
         })
-        .limit_by_async(|request| {
+        .strategy_by_async(|request| {
             let is_root = request.uri.path() == "/";
             async move { if is_root { LIMIT } else { TokenBucket::new(rate!("1/h")) } }
         })

@@ -63,7 +63,7 @@ async fn hello(request: Request<String>) -> Result<Response<Full<Bytes>>, Infall
 
 fn request(peer: u8) -> Request<String> {
     let mut request = Request::new("hello".to_owned());
-    request.extensions_mut().insert(PeerAddress(([192, 0, 2, peer], 1000).into()));
+    request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, peer], 1000).into()));
     request
 }
 

@@ -66,7 +66,7 @@ async fn clients_are_counted_apart_and_the_exempt_not_at_all() {
     let limit = Gcra::new(Rate::per_hour(1));
     let by_key = |request: RequestParts<'_>| match request.headers.get("x-admin") {
         Some(_) => Identity::Exempt,
-        None => traffik::web::Identify::identify(&Header("x-api-key".parse().unwrap()), request),
+        None => traffik::web::Identify::identify(&Header::new("x-api-key".parse().unwrap()), request),
     };
     let throttle =
         Throttle::builder("api", limit, memory(&Clock::default())).identifier(by_key).build().unwrap();

@@ -45,7 +45,7 @@ fn a_throttle_takes_memory_when_it_is_asked() {
     let build = |uid: u64| Throttle::in_memory(&format!("throttle-{uid}"), limit).build().unwrap();
     // What a first one takes for the whole process, code that is loaded among it.
     let mut request = Request::new(());
-    request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1000).into()));
+    request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 1000).into()));
     let ask = |throttle: &Throttle<_, _>| {
         assert!(pin!(throttle.hit(&request)).poll(&mut Context::from_waker(Waker::noop())).is_ready());
     };

@@ -45,7 +45,7 @@ where
         while let Ok((stream, peer)) = listener.accept().await {
             let service = service.clone();
             let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(PeerAddress(peer));
+                request.extensions_mut().insert(PeerAddress::new(peer));
                 service.call(request)
             });
             tokio::spawn(async move {
@@ -218,7 +218,7 @@ async fn per_address_and_per_user_are_one_limit() {
     let by_address =
         Throttle::in_memory("address", TokenBucket::new(rate!("10/w"))).identifier(Peer::default());
     let by_user = Throttle::in_memory("user", TokenBucket::new(rate!("2/w")))
-        .identifier(Header("x-user".parse().unwrap()))
+        .identifier(Header::new("x-user".parse().unwrap()))
         .apply_to(Rule::new().when(|request| request.headers.contains_key("x-user")));
     let by_address = by_address.build().unwrap();
     let both = ThrottleSet::new().and(by_address.clone()).and(by_user.build().unwrap());

@@ -68,19 +68,19 @@ async fn limit_cost_class_and_identity_can_be_functions_of_the_request() {
     };
     let rate = |request: RequestParts<'_>| Rate::per_hour(number(request, "rate").unwrap_or(2));
     let cost = |request: RequestParts<'_>| number(request, "cost").unwrap_or(1);
-    let who = |request: RequestParts<'_>| Header(HeaderName::from_static("who")).identify(request);
+    let who = |request: RequestParts<'_>| Header::new(HeaderName::from_static("who")).identify(request);
 
     let clock = Clock::default();
     let limit = tiered(Rate::per_hour(1)).unwrap();
     let at_once = Throttle::builder("api", limit, memory(&clock))
-        .limit_by(move |request| tiered(rate(request)))
+        .strategy_by(move |request| tiered(rate(request)))
         .cost_by(cost)
         .class_by(class)
         .identifier(who)
         .build()
         .unwrap();
     let later = Throttle::builder("api", limit, elsewhere(Arc::new(memory(&clock))))
-        .limit_by_async(move |request| {
+        .strategy_by_async(move |request| {
             let limit = tiered(rate(request));
             async move {
                 tokio::task::yield_now().await;
@@ -129,7 +129,7 @@ async fn what_a_function_refuses_or_cannot_tell_is_answered() {
             None => Err(Refusal::new(StatusCode::BAD_REQUEST, "say a \"cost\"").into()),
         })
         // A burst that cannot be counted exactly.
-        .limit_by(|request| {
+        .strategy_by(|request| {
             Ok(TokenBucket::new(rate!("300000007/d")).burst(number(request, "burst").unwrap_or(2))?)
         })
         .build()
@@ -151,7 +151,7 @@ async fn what_a_function_refuses_or_cannot_tell_is_answered() {
 async fn what_throttles_on_a_storage_have_in_common_is_said_once() {
     let storage = Arc::new(memory(&Clock::default()));
     let base = ThrottleDefaults::new(storage)
-        .identifier(Header(HeaderName::from_static("who")))
+        .identifier(Header::new(HeaderName::from_static("who")))
         .on_error(OnError::Allow)
         .on_throttled(|_| Response::builder().status(420).body("calm".into()).unwrap());
     let common = base.throttle("common", Gcra::new(rate!("1/h"))).build().unwrap();
@@ -167,10 +167,10 @@ async fn limits_and_costs_are_replaced_without_losing_what_was_used() {
         Throttle::builder("api", FixedWindow::new(rate!("3/h")), memory(&Clock::default())).build().unwrap();
     let three = || [request(1), request(1), request(1)];
     assert_eq!(statuses(&throttle, [request(1), request(1)]).await, [201, 201]);
-    throttle.set_limit(FixedWindow::new(rate!("4/h")));
+    throttle.set_strategy(FixedWindow::new(rate!("4/h")));
     assert_eq!(statuses(&throttle, three()).await, [201, 201, 429], "two of four are used");
-    throttle.set_limit(FixedWindow::new(rate!("1/h")));
-    throttle.set_limit(FixedWindow::new(rate!("10/h")));
+    throttle.set_strategy(FixedWindow::new(rate!("1/h")));
+    throttle.set_strategy(FixedWindow::new(rate!("10/h")));
     throttle.set_cost(3);
     assert_eq!(statuses(&throttle, three()).await, [201, 201, 429], "four of ten are used, then ten");
     throttle.set_cost_by(|_| 0);
@@ -181,7 +181,8 @@ async fn limits_and_costs_are_replaced_without_losing_what_was_used() {
     assert_eq!(throttle.hit(&request(1)).await.unwrap().origin(), Origin::Disabled);
     throttle.enable();
     assert_eq!(statuses(&throttle, [request(1)]).await, [429], "nothing was forgotten meanwhile");
-    throttle.set_limit_by(|request| FixedWindow::new(Rate::per_hour(number(request, "rate").unwrap_or(10))));
+    throttle
+        .set_strategy_by(|request| FixedWindow::new(Rate::per_hour(number(request, "rate").unwrap_or(10))));
     assert_eq!(statuses(&throttle, [with("rate", "11"), with("rate", "11")]).await, [201, 429]);
 }
 
@@ -193,7 +194,7 @@ async fn the_strategy_is_replaced_and_inherits_what_was_used() {
     let limit = Chosen::new(Arc::clone(&window));
     let throttle = Throttle::builder("api", limit, memory(&Clock::default())).build().unwrap();
     assert_eq!(statuses(&throttle, [request(1), request(1), request(1)]).await, [201; 3]);
-    throttle.set_limit(Chosen::new(bucket).migrating_from(window));
+    throttle.set_strategy(Chosen::new(bucket).migrating_from(window));
     assert_eq!(statuses(&throttle, [request(1), request(1), request(1)]).await, [201, 201, 429]);
 }
 
@@ -243,7 +244,7 @@ async fn a_client_is_asked_for_by_request_and_by_key() {
     let _ = by_key.check().await.unwrap();
     assert_eq!(throttle.hit(&request(1)).await.unwrap_err().status(), 429);
     // Where the limit is a function of the request there is none for a key alone.
-    throttle.set_limit_by(|_| TokenBucket::new(rate!("5/h")));
+    throttle.set_strategy_by(|_| TokenBucket::new(rate!("5/h")));
     let error = throttle.client_for(by_key.key().clone()).check().await.unwrap_err();
     assert!(error.to_string().contains("give the client one"));
     let given = throttle.client_for(by_key.key().clone()).limit(TokenBucket::new(rate!("9/h")));
@@ -272,7 +273,7 @@ async fn a_scope_has_a_limit_of_its_own() {
 async fn the_anonymous_share_a_limit_or_are_refused_or_exempt() {
     let builder = || {
         Throttle::builder("api", Gcra::new(rate!("1/h")), memory(&Clock::default()))
-            .identifier(Header(HeaderName::from_static("who")))
+            .identifier(Header::new(HeaderName::from_static("who")))
     };
     for (anonymous, expected) in [
         (Anonymous::Bucket, [201, 429, 201, 429]),

@@ -11,7 +11,7 @@ use traffik::{ManualClock, Rate, Strategy};
 pub fn asking(slow: bool) -> Request<()> {
     let mut request = Request::new(());
     *request.uri_mut() = if slow { "/slow" } else { "/quick" }.parse().unwrap();
-    request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1000).into()));
+    request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 1000).into()));
     request
 }
 
@@ -26,7 +26,7 @@ where
         "/slow" => slow.clone(),
         _ => quick.clone(),
     };
-    Throttle::builder(uid, first, storage).limit_by(choice).build().unwrap()
+    Throttle::builder(uid, first, storage).strategy_by(choice).build().unwrap()
 }
 
 /// How many pass in a minute, of three slow requests and a quick one each second.

@@ -98,7 +98,7 @@ where
     B: Body,
 {
     service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(PeerAddress(peer));
+        request.extensions_mut().insert(PeerAddress::new(peer));
         service.call(request)
     })
 }

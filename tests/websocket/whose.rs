@@ -16,7 +16,7 @@ type Windows = Throttle<FixedWindow, super::wire::InMemory<FixedWindow>>;
 
 fn throttle(runtime: &Manual, limit: FixedWindow) -> Windows {
     Throttle::builder("messages", limit, memory(runtime))
-        .identifier(Header("x-user".parse().unwrap()))
+        .identifier(Header::new("x-user".parse().unwrap()))
         .build()
         .unwrap()
 }
@@ -118,7 +118,7 @@ fn a_throttle_can_be_changed_while_connections_are_open() {
             let tally = Tally::default();
             let throttle = Throttle::builder("messages", FixedWindow::new(rate!("1/m")), memory(&runtime))
                 .observe(tally.clone())
-                .identifier(Header("x-user".parse().unwrap()))
+                .identifier(Header::new("x-user".parse().unwrap()))
                 .build()
                 .unwrap();
             let mut socket = connect(&runtime, &throttle, "ann").await;
@@ -133,7 +133,7 @@ fn a_throttle_can_be_changed_while_connections_are_open() {
             assert!(!is_denied(&mut socket).await);
             throttle.set_enforcement(Enforcement::Full);
             // What was used stays used.
-            throttle.set_limit(FixedWindow::new(rate!("2/m")));
+            throttle.set_strategy(FixedWindow::new(rate!("2/m")));
             assert!(!is_denied(&mut socket).await);
             send(&mut socket, ["x"]).await;
             assert!(runtime.timeout(Duration::from_secs(1), receive(&mut socket)).await.is_err(), "it knows");

@@ -109,7 +109,7 @@ where
                 let _ = stream.set_nodelay(true);
                 let service = service.clone();
                 let service = service_fn(move |mut request: Request<Incoming>| {
-                    request.extensions_mut().insert(PeerAddress(peer));
+                    request.extensions_mut().insert(PeerAddress::new(peer));
                     request.extensions_mut().insert(ConnectInfo(peer));
                     service.call(request)
                 });

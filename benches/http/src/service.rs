@@ -18,7 +18,7 @@ use traffik_integrations::{PeerAddress, Throttle};
 
 /// The address that all requests come from.
 pub const PEER: PeerAddress =
-    PeerAddress(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4321));
+    PeerAddress::new(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4321));
 
 /// The answer of a service that does the least: all of it is there already.
 pub fn ok() -> Response<Full<Bytes>> {

@@ -114,7 +114,7 @@ impl Keys {
                 KeySpec::Peer => Arc::new(Peer::default()),
                 KeySpec::Forwarded(via) => Arc::new(ClientAddress::new(self.trusted.clone(), via.clone())),
                 // It may be a secret: whoever looks at the page is told a part of its hash.
-                KeySpec::Header(name) => Arc::new(ApiKey(name.clone())),
+                KeySpec::Header(name) => Arc::new(ApiKey::new(name.clone())),
             }
         });
         match (each.next(), self.keys.len()) {
@@ -146,7 +146,7 @@ impl Keys {
             match key {
                 KeySpec::Peer | KeySpec::Forwarded(_) => {
                     let address: IpAddr = part.parse().map_err(|_| format!("{part:?} is no address"))?;
-                    request.extensions_mut().insert(PeerAddress((address, 0).into()));
+                    request.extensions_mut().insert(PeerAddress::new((address, 0).into()));
                 }
                 KeySpec::Header(name) => {
                     let value = HeaderValue::from_str(&part).map_err(|_| format!("{part:?} is no header"))?;

@@ -100,7 +100,7 @@ async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
         if let Some(headers) = request.headers_mut() {
             headers.extend(options.request_header.iter().cloned().map(|(name, value)| (Some(name), value)));
         }
-        let peer = PeerAddress((options.request_from, 0).into());
+        let peer = PeerAddress::new((options.request_from, 0).into());
         let request = request.extension(peer).body(()).map_err(|error| format!("--request: {error}"))?;
         match target::refusal(request.uri()) {
             Some(reason) => println!("400: {reason}"),
@@ -172,7 +172,7 @@ async fn route(
     if let Some(reason) = target::refusal(request.uri()) {
         return Ok(text(StatusCode::BAD_REQUEST, format!("{reason}\n")).map(ResponseBody::from));
     }
-    request.extensions_mut().insert(PeerAddress(peer));
+    request.extensions_mut().insert(PeerAddress::new(peer));
     let handler = Arc::clone(&gateway.limited.load().handler);
     handler(request).await
 }

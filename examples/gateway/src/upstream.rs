@@ -79,8 +79,8 @@ fn outgoing(request: Request<Incoming>, target: &Uri) -> Option<Request<Incoming
     parts.version = Version::HTTP_11;
     end_to_end(&mut parts.headers);
     in_one_line(&mut parts.headers);
-    if let Some(PeerAddress(peer)) = parts.extensions.get() {
-        let via = HeaderValue::try_from(peer.ip().to_canonical().to_string()).ok()?;
+    if let Some(peer) = parts.extensions.get::<PeerAddress>() {
+        let via = HeaderValue::try_from(peer.address().ip().to_canonical().to_string()).ok()?;
         parts.headers.append(HeaderName::from_static("x-forwarded-for"), via);
     }
     Some(Request::from_parts(parts, body))

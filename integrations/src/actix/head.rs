@@ -35,7 +35,7 @@ pub(super) fn head_of(request: &ServiceRequest) -> Result<Request<()>, Refusal> 
     })?;
     *head.extensions_mut() = request.extensions_mut().remove::<Extensions>().unwrap_or_default();
     if let Some(peer) = request.peer_addr() {
-        head.extensions_mut().get_or_insert(PeerAddress(peer));
+        head.extensions_mut().get_or_insert(PeerAddress::new(peer));
     }
     Ok(head)
 }

@@ -6,7 +6,7 @@ use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::BoxFuture;
 use traffik_core::{ErasedKey, Outcome};
 
-use super::contract::{Decided, Disclosure, ErrorOutcome, NotDecided, Part};
+use super::contract::{Disclosure, ErrorOutcome, Evaluation, EvaluationPart, NotDecided};
 use super::decide::{decide, sit_out};
 use crate::http::denial::{Denial, Handler};
 use crate::http::headers::{self, HeaderFormat, Policies};
@@ -19,7 +19,7 @@ use crate::throttle::{Cause, Profile};
 #[derive(Default)]
 #[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
 pub struct Admitted {
-    pub(crate) parts: Vec<Box<dyn Part>>,
+    pub(crate) parts: Vec<Box<dyn EvaluationPart>>,
     pub(crate) beside: Option<BoxFuture<'static, ()>>,
     /// The reason why throttles did not decide, if some did not.
     pub(crate) not_decided: Option<NotDecided>,
@@ -27,65 +27,65 @@ pub struct Admitted {
 
 /// An outcome that was waited for.
 #[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
-pub struct Waited(pub(super) WaitedFor);
+pub struct WaitOutcome(pub(super) WaitStage);
 
-pub(super) enum WaitedFor {
-    Decision(Decided, Option<NotDecided>),
+pub(super) enum WaitStage {
+    Decision(Evaluation, Option<NotDecided>),
     /// The consequences for throttles that have failed, and the parts of all others.
-    Remedies(Vec<ErrorOutcome>, Vec<Box<dyn Part>>, Option<NotDecided>),
+    Remedies(Vec<ErrorOutcome>, Vec<Box<dyn EvaluationPart>>, Option<NotDecided>),
     Turn(Admitted),
     Answer(Response<Bytes>),
 }
 
-impl Waited {
+impl WaitOutcome {
     pub(super) async fn decision(
-        decided: impl Future<Output = Decided>,
+        decided: impl Future<Output = Evaluation>,
         not_decided: Option<NotDecided>,
     ) -> Self {
-        Self(WaitedFor::Decision(decided.await, not_decided))
+        Self(WaitStage::Decision(decided.await, not_decided))
     }
 
     /// The cause for which it is no admission, if that is known by now.
     pub(super) fn cause(&self) -> Option<Cause> {
-        let WaitedFor::Decision(decided, _) = &self.0 else { return None };
+        let WaitStage::Decision(decided, _) = &self.0 else { return None };
         match decided {
-            Decided::Denied { outcome, .. } => Some(Cause::Denied(*outcome)),
-            Decided::Failed { failed, .. } => {
+            Evaluation::Denied { outcome, .. } => Some(Cause::Denied(*outcome)),
+            Evaluation::Failed { failed, .. } => {
                 failed.first().map(|(_, failure)| Cause::Failed(failure.clone()))
             }
-            Decided::Refused(refusal) => Some(Cause::Refused(Some(refusal.clone()))),
-            Decided::Admitted { .. } => None,
+            Evaluation::Refused(refusal) => Some(Cause::Refused(Some(refusal.clone()))),
+            Evaluation::Admitted { .. } => None,
         }
     }
 }
 
 /// Goes on with what was waited for.
-pub(crate) fn resume(request: RequestParts<'_>, waited: Waited) -> Action<Admitted, Waited> {
+pub(crate) fn resume(request: RequestParts<'_>, waited: WaitOutcome) -> Action<Admitted, WaitOutcome> {
     match waited.0 {
-        WaitedFor::Decision(decided, not_decided) => follow(request, decided, not_decided),
-        WaitedFor::Remedies(outcomes, others, not_decided) => recover(outcomes, others, not_decided),
-        WaitedFor::Turn(admitted) => Action::Pass(admitted),
-        WaitedFor::Answer(response) => Action::Answer(response),
+        WaitStage::Decision(decided, not_decided) => follow(request, decided, not_decided),
+        WaitStage::Remedies(outcomes, others, not_decided) => recover(outcomes, others, not_decided),
+        WaitStage::Turn(admitted) => Action::Pass(admitted),
+        WaitStage::Answer(response) => Action::Answer(response),
     }
 }
 
 fn follow(
     request: RequestParts<'_>,
-    decided: Decided,
+    decided: Evaluation,
     not_decided: Option<NotDecided>,
-) -> Action<Admitted, Waited> {
+) -> Action<Admitted, WaitOutcome> {
     match decided {
-        Decided::Admitted { parts, pause, beside } => {
+        Evaluation::Admitted { parts, pause, beside } => {
             let mut admitted = Admitted { parts, beside, not_decided };
             match pause {
                 None => Action::Pass(admitted),
                 Some(pause) => Action::Wait(Box::pin(async move {
                     sit_out(&pause, &mut admitted.parts).await;
-                    Waited(WaitedFor::Turn(admitted))
+                    WaitOutcome(WaitStage::Turn(admitted))
                 })),
             }
         }
-        Decided::Denied { parts, first, outcome } => {
+        Evaluation::Denied { parts, first, outcome } => {
             let throttles: Vec<_> = parts.iter().map(|part| part.disclosure()).collect();
             let Some(denying) = throttles.get(first) else {
                 return Action::Answer(response::unavailable(request.is_grpc(), None));
@@ -94,14 +94,14 @@ fn follow(
             if let [_] = *throttles {
                 headers::arrange(&mut limits);
             }
-            let tell_all = |headers: &mut HeaderMap| tell(&throttles, headers);
+            let write_all = |headers: &mut HeaderMap| write_limits(&throttles, headers);
             let add_own = |headers: &mut HeaderMap| {
                 throttles.iter().for_each(|it| it.profile.answers.add(SendWhen::WhenDenied, headers));
             };
-            denied(request, denying.profile, denying.client, &limits, outcome, tell_all, add_own)
+            denied(request, denying.profile, denying.client, &limits, outcome, write_all, add_own)
         }
-        Decided::Refused(refusal) => Action::Answer(refusal.response()),
-        Decided::Failed { failed, others } => {
+        Evaluation::Refused(refusal) => Action::Answer(refusal.response()),
+        Evaluation::Failed { failed, others } => {
             let asked = failed.into_iter().map(|(failing, failure)| failing(Some(request), &failure));
             let outcomes: Vec<_> = asked.collect();
             if !outcomes.iter().any(|outcome| matches!(outcome, ErrorOutcome::Later(_))) {
@@ -112,7 +112,7 @@ fn follow(
                 for outcome in outcomes {
                     known.push(outcome.get().await);
                 }
-                Waited(WaitedFor::Remedies(known, others, not_decided))
+                WaitOutcome(WaitStage::Remedies(known, others, not_decided))
             }))
         }
     }
@@ -121,9 +121,9 @@ fn follow(
 /// Goes on where some have failed, with these consequences.
 fn recover(
     outcomes: Vec<ErrorOutcome>,
-    others: Vec<Box<dyn Part>>,
+    others: Vec<Box<dyn EvaluationPart>>,
     mut not_decided: Option<NotDecided>,
-) -> Action<Admitted, Waited> {
+) -> Action<Admitted, WaitOutcome> {
     let mut answer = None;
     for outcome in outcomes {
         match outcome {
@@ -136,7 +136,7 @@ fn recover(
     }
     match answer {
         Some(answer) => Action::Answer(answer),
-        None => Action::Wait(Box::pin(Waited::decision(decide(others), not_decided))),
+        None => Action::Wait(Box::pin(WaitOutcome::decision(decide(others), not_decided))),
     }
 }
 
@@ -148,12 +148,12 @@ pub(crate) fn denied<P>(
     client: &dyn ErasedKey,
     limits: &Policies<'_>,
     outcome: Outcome,
-    tell: impl Fn(&mut HeaderMap),
+    write: impl Fn(&mut HeaderMap),
     add_own: impl Fn(&mut HeaderMap),
-) -> Action<P, Waited> {
+) -> Action<P, WaitOutcome> {
     let answer = || {
         let mut response = response::denied(request.is_grpc(), outcome, limits);
-        tell(response.headers_mut());
+        write(response.headers_mut());
         response
     };
     let Some(handler) = &profile.handler else {
@@ -175,22 +175,22 @@ pub(crate) fn denied<P>(
             Action::Wait(Box::pin(async move {
                 let mut response = response.await;
                 response.headers_mut().extend(own);
-                Waited(WaitedFor::Answer(response))
+                WaitOutcome(WaitStage::Answer(response))
             }))
         }
     }
 }
 
-/// Tells what all limits of a dialect say as one list, the tightest first.
-fn tell(throttles: &[Disclosure<'_>], headers: &mut HeaderMap) {
-    let mut told: Vec<HeaderFormat> = Vec::new();
-    for dialect in throttles.iter().map(|it| it.profile.answers.dialect) {
-        if told.contains(&dialect) || dialect == HeaderFormat::None {
+/// Tells what all limits of a format say as one list, the tightest first.
+fn write_limits(throttles: &[Disclosure<'_>], headers: &mut HeaderMap) {
+    let mut written: Vec<HeaderFormat> = Vec::new();
+    for format in throttles.iter().map(|it| it.profile.answers.format) {
+        if written.contains(&format) || format == HeaderFormat::None {
             continue;
         }
-        told.push(dialect);
-        let alike = throttles.iter().filter(|it| it.profile.answers.dialect == dialect);
-        dialect.write(&mut alike.flat_map(|it| it.limits.iter().copied()).collect(), headers);
+        written.push(format);
+        let alike = throttles.iter().filter(|it| it.profile.answers.format == format);
+        format.write(&mut alike.flat_map(|it| it.limits.iter().copied()).collect(), headers);
     }
 }
 
@@ -206,9 +206,9 @@ impl Admitted {
     pub(crate) fn leave(self, response: &mut Parts) -> Completion {
         let enforced = self.parts.iter().filter(|part| part.is_enforced());
         let enforced: Vec<_> = enforced.map(|part| part.disclosure()).collect();
-        tell(&enforced, &mut response.headers);
+        write_limits(&enforced, &mut response.headers);
         if let Some(not_decided) = self.not_decided {
-            not_decided.tell(!enforced.is_empty(), &mut response.headers);
+            not_decided.write(!enforced.is_empty(), &mut response.headers);
         }
         for it in &enforced {
             it.profile.answers.add(SendWhen::Always, &mut response.headers);

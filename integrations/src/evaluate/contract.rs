@@ -17,7 +17,7 @@ use crate::http::request::{Refusal, RequestParts};
 use crate::identify::ClientKey;
 use crate::middleware::admission::Completion;
 use crate::observe::RequestOutcome;
-use crate::throttle::{Pause, Profile};
+use crate::throttle::{DelayTimer, Profile};
 
 /// The consequence of an outcome.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub(crate) fn at_least(outcome: Outcome, min_wait: Duration) -> Outcome {
 
 /// A question to the storage of a throttle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum Question {
     /// Decides without charging.
     Peek,
     /// Decides, and charges if it admits.
@@ -80,7 +80,7 @@ pub(crate) enum Ask {
 }
 
 /// One throttle that is asked about one request, of whatever type, and what it says.
-pub(crate) trait Part: Any + Send {
+pub(crate) trait EvaluationPart: Any + Send {
     fn profile(&self) -> &Profile;
     fn is_local(&self) -> bool;
     fn is_enforced(&self) -> bool;
@@ -90,7 +90,7 @@ pub(crate) trait Part: Any + Send {
     /// Whether it is known without asking the storage that it denies; noted as what it said.
     fn is_denied_already(&mut self) -> bool;
     /// Begins to ask the storage.
-    fn ask(&mut self, ask: Ask);
+    fn ask(&mut self, ask: Question);
     /// Whether the storage answered at once.
     fn is_answered(&self) -> bool;
     /// The answer to what was asked; noted as what it said. Ready if nothing was.
@@ -106,7 +106,7 @@ pub(crate) trait Part: Any + Send {
     fn min_wait(&self) -> Duration;
 
     /// Enters the line of those who wait for their turn, if it was admitted with a delay.
-    fn stand_in_line(&mut self, pause: &Pause);
+    fn stand_in_line(&mut self, pause: &DelayTimer);
     /// Returns how long it waits for its turn from now on.
     fn delay(&self) -> Duration;
     /// Waits until it moves to a sooner turn.
@@ -136,15 +136,19 @@ pub(crate) struct Disclosure<'a> {
 }
 
 /// The result of asking throttles.
-pub(crate) enum Decided {
+pub(crate) enum Evaluation {
     /// All admit, with a pause until their turn if there is one.
-    Admitted { parts: Vec<Box<dyn Part>>, pause: Option<Arc<Pause>>, beside: Option<BoxFuture<'static, ()>> },
+    Admitted {
+        parts: Vec<Box<dyn EvaluationPart>>,
+        pause: Option<Arc<DelayTimer>>,
+        beside: Option<BoxFuture<'static, ()>>,
+    },
     /// One denies, and none is charged.
-    Denied { parts: Vec<Box<dyn Part>>, first: usize, outcome: Outcome },
+    Denied { parts: Vec<Box<dyn EvaluationPart>>, first: usize, outcome: Outcome },
     /// The request is refused for what it is.
     Refused(Refusal),
     /// Some have failed, and none is charged.
-    Failed { failed: Vec<(Failing, BackendError)>, others: Vec<Box<dyn Part>> },
+    Failed { failed: Vec<(Failing, BackendError)>, others: Vec<Box<dyn EvaluationPart>> },
 }
 
 /// The reaction of a throttle that has failed. Where there is no request, the failure is reported to
@@ -172,7 +176,7 @@ impl ErrorOutcome {
 /// A throttle has let a request pass without a decision: why, and how clients are told.
 #[derive(Clone, Copy)]
 pub(crate) struct NotDecided {
-    pub(crate) dialect: HeaderFormat,
+    pub(crate) format: HeaderFormat,
     pub(crate) origin: Origin,
 }
 
@@ -188,9 +192,9 @@ impl NotDecided {
 
     /// Tells it where throttles have decided or not: what went wrong in any case, else only where nothing
     /// else is told.
-    pub(crate) fn tell(self, is_decided: bool, headers: &mut HeaderMap) {
+    pub(crate) fn write(self, is_decided: bool, headers: &mut HeaderMap) {
         if self.origin >= Origin::DegradedOpen || !is_decided {
-            self.dialect.tell_origin(self.origin, headers);
+            self.format.write_origin(self.origin, headers);
         }
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use traffik_core::Outcome;
 use traffik_core::storage::{BackendError, BoxFuture};
 
-use super::contract::{Ask, Decided, Part, Ruling, at_least};
+use super::contract::{Evaluation, EvaluationPart, Question, Ruling, at_least};
 use crate::middleware::background::{Unbroken, aside};
 use crate::middleware::body::in_turn;
-use crate::throttle::Pause;
+use crate::throttle::DelayTimer;
 
 /// Asks all of them. Where there is a background, it comes to its end even if nobody waits for it any more:
 /// else a client whom one of them denies could use up the others by going away in time.
-pub(crate) fn decide(parts: Vec<Box<dyn Part>>) -> BoxFuture<'static, Decided> {
+pub(crate) fn decide(parts: Vec<Box<dyn EvaluationPart>>) -> BoxFuture<'static, Evaluation> {
     let waits = parts.len() > 1 && parts.iter().any(|part| !part.is_local());
     match parts.iter().find_map(|part| part.profile().spawner.clone()).filter(|_| waits) {
         Some(spawn) => Box::pin(Unbroken::new(Box::pin(ask(parts)), spawn)),
@@ -23,7 +23,7 @@ pub(crate) fn decide(parts: Vec<Box<dyn Part>>) -> BoxFuture<'static, Decided> {
     }
 }
 
-async fn ask(parts: Vec<Box<dyn Part>>) -> Decided {
+async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     let (mut parts, shadows): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_enforced());
     // What is known in this process is asked first without charging, unless there is only one to ask.
     let several = parts.len() > 1;
@@ -34,7 +34,7 @@ async fn ask(parts: Vec<Box<dyn Part>>) -> Decided {
             denies |= part.is_denied_already();
             continue;
         }
-        if let Err(failure) = asked(&mut **part, Ask::Peek).await {
+        if let Err(failure) = asked(&mut **part, Question::Peek).await {
             return failed(parts, shadows, at, failure).await;
         }
         denies |= !is_admitted(&**part);
@@ -45,7 +45,7 @@ async fn ask(parts: Vec<Box<dyn Part>>) -> Decided {
     for local in [false, true] {
         for at in 0..parts.len() {
             let Some(part) = parts.get_mut(at).filter(|part| part.is_local() == local) else { continue };
-            if let Err(failure) = asked(&mut **part, Ask::Check).await {
+            if let Err(failure) = asked(&mut **part, Question::Check).await {
                 return failed(parts, shadows, at, failure).await;
             }
             if !is_admitted(&**part) {
@@ -56,13 +56,13 @@ async fn ask(parts: Vec<Box<dyn Part>>) -> Decided {
     admitted(parts, shadows).await
 }
 
-async fn asked(part: &mut dyn Part, ask: Ask) -> Result<(), BackendError> {
+async fn asked(part: &mut dyn EvaluationPart, ask: Question) -> Result<(), BackendError> {
     part.ask(ask);
     poll_fn(|context| part.poll_answer(context)).await
 }
 
 /// Gives back what was charged; what cannot be given back stays charged.
-async fn give_back(parts: &mut [Box<dyn Part>]) {
+async fn give_back(parts: &mut [Box<dyn EvaluationPart>]) {
     for part in parts.iter_mut().rev() {
         if let Some(given_back) = part.give_back() {
             given_back.await;
@@ -70,13 +70,16 @@ async fn give_back(parts: &mut [Box<dyn Part>]) {
     }
 }
 
-fn is_admitted(part: &dyn Part) -> bool {
+fn is_admitted(part: &dyn EvaluationPart) -> bool {
     part.outcome().is_some_and(|outcome| outcome.is_allowed())
 }
 
 /// All admit: the longest of their delays is sat out, and the shadows are asked.
-async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) -> Decided {
-    let longest = |parts: &[Box<dyn Part>]| {
+async fn admitted(
+    mut parts: Vec<Box<dyn EvaluationPart>>,
+    shadows: Vec<Box<dyn EvaluationPart>>,
+) -> Evaluation {
+    let longest = |parts: &[Box<dyn EvaluationPart>]| {
         parts.iter().map(|part| part.delay()).enumerate().max_by_key(|(at, delay)| (*delay, Reverse(*at)))
     };
     let (mut first, mut after) = longest(&parts).unwrap_or_default();
@@ -99,7 +102,7 @@ async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) ->
             let min_wait = parts.get(first).map_or(Duration::ZERO, |part| part.min_wait());
             give_back(&mut parts).await;
             let retry_after = wait.saturating_sub(max_delay);
-            return Decided::Denied {
+            return Evaluation::Denied {
                 parts,
                 first,
                 outcome: at_least(Outcome::Deny { retry_after }, min_wait),
@@ -110,7 +113,7 @@ async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) ->
     parts.iter().for_each(|part| part.report(None, true));
     let mut beside = None;
     for mut shadow in shadows {
-        shadow.ask(Ask::Check);
+        shadow.ask(Question::Check);
         if shadow.is_answered() {
             observe(&mut *shadow).await;
             parts.push(shadow);
@@ -120,12 +123,13 @@ async fn admitted(mut parts: Vec<Box<dyn Part>>, shadows: Vec<Box<dyn Part>>) ->
             beside = in_turn(beside, aside(spawner.as_ref(), async move { observe(&mut *shadow).await }));
         }
     }
-    Decided::Admitted { parts, pause, beside }
+    Evaluation::Admitted { parts, pause, beside }
 }
 
 /// Sits out the longest of their delays. Whoever gives up a turn in front makes it shorter.
-pub(crate) async fn sit_out(pause: &Pause, parts: &mut [Box<dyn Part>]) {
-    let left = |parts: &[Box<dyn Part>]| parts.iter().map(|part| part.delay()).max().unwrap_or_default();
+pub(crate) async fn sit_out(pause: &DelayTimer, parts: &mut [Box<dyn EvaluationPart>]) {
+    let left =
+        |parts: &[Box<dyn EvaluationPart>]| parts.iter().map(|part| part.delay()).max().unwrap_or_default();
     let mut sleep = (pause.sleep)(left(parts));
     let turn = poll_fn(|context| {
         // Each of them is asked, so that each of them wakes.
@@ -140,14 +144,14 @@ pub(crate) async fn sit_out(pause: &Pause, parts: &mut [Box<dyn Part>]) {
 }
 
 /// Hears what a shadow says, for observers alone.
-async fn observe(shadow: &mut dyn Part) {
+async fn observe(shadow: &mut dyn EvaluationPart) {
     let answer = poll_fn(|context| shadow.poll_answer(context)).await;
     shadow.report(answer.as_ref().err(), true);
 }
 
 /// One denies: what others were charged is given back, and they tell what there is without the request.
-async fn denied(mut parts: Vec<Box<dyn Part>>) -> Decided {
-    let denies = |part: &dyn Part| part.outcome().filter(|outcome| !outcome.is_allowed());
+async fn denied(mut parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
+    let denies = |part: &dyn EvaluationPart| part.outcome().filter(|outcome| !outcome.is_allowed());
     let first = parts.iter().position(|part| denies(&**part).is_some()).unwrap_or(0);
     let mut outcome = Outcome::Allow { after: Duration::ZERO };
     for part in parts.iter_mut().rev() {
@@ -157,28 +161,28 @@ async fn denied(mut parts: Vec<Box<dyn Part>>) -> Decided {
                 outcome = outcome.and(at_least(denial, part.min_wait()));
                 continue;
             }
-            None if part.is_charged() => Ask::Refund,
-            None if part.is_local() => Ask::Rest,
+            None if part.is_charged() => Question::Refund,
+            None if part.is_local() => Question::Rest,
             None => continue,
         };
         // What cannot be given back stays charged.
         let _ = asked(&mut **part, ask).await;
     }
-    Decided::Denied { parts, first, outcome }
+    Evaluation::Denied { parts, first, outcome }
 }
 
 /// One has failed: what others were charged is given back.
 async fn failed(
-    mut parts: Vec<Box<dyn Part>>,
-    shadows: Vec<Box<dyn Part>>,
+    mut parts: Vec<Box<dyn EvaluationPart>>,
+    shadows: Vec<Box<dyn EvaluationPart>>,
     at: usize,
     failure: BackendError,
-) -> Decided {
+) -> Evaluation {
     // Awaited, unlike that of a request which ends here: the others may be asked again at once.
     for part in parts.iter_mut().rev().filter(|part| part.is_charged()) {
-        let _ = asked(&mut **part, Ask::Refund).await;
+        let _ = asked(&mut **part, Question::Refund).await;
     }
     let failing = parts.remove(at);
     parts.extend(shadows);
-    Decided::Failed { failed: vec![(failing.failing(), failure)], others: parts }
+    Evaluation::Failed { failed: vec![(failing.failing(), failure)], others: parts }
 }

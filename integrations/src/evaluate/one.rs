@@ -11,45 +11,45 @@ use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Reply};
 use traffik_core::{Op, Origin, Outcome, Strategy, Verdict};
 
-use super::all::{Candidate, MatchPolicy, Pending, find_out};
-use super::answer::{self, Admitted, Waited, WaitedFor};
+use super::answer::{self, Admitted, WaitOutcome, WaitStage};
 use super::contract::{ErrorOutcome, Ruling, at_least};
 use super::decide::decide;
-use super::pass::Permit;
+use super::permit::Permit;
 use super::planned::PlannedThrottle;
+use super::set::{Candidate, MatchPolicy, PendingPart, find_out};
 use crate::http::headers;
 use crate::http::request::{RequestError, RequestParts};
 use crate::http::response::SendWhen;
 use crate::middleware::admission::{Action, Admission, Completion};
 use crate::middleware::body::ResponseBody;
-use crate::rules::{Matching, Rank};
-use crate::throttle::{Cause, Plan, Prepared, Rejection, Throttle, Unasked, Why};
+use crate::rules::{Applicability, Rank};
+use crate::throttle::{Cause, MaybePlan, Plan, Rejection, SkipReason, Skipped, Throttle};
 
-type Next<S, M> = Action<Permit<S, M>, Waited>;
+type Next<S, M> = Action<Permit<S, M>, WaitOutcome>;
 
 /// The outcome, or the failure, for which a request does not pass.
-type Refused<'a> = Result<Outcome, &'a BackendError>;
+type RefusalCause<'a> = Result<Outcome, &'a BackendError>;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Admission for Throttle<S, M> {
     type Permit = Permit<S, M>;
-    type Work = Waited;
+    type Work = WaitOutcome;
 
     /// Allocates nothing if the storage is local, no function has to be awaited, and the request passes at
     /// once.
     fn enter(&self, request: RequestParts<'_>) -> Next<S, M> {
         match self.prepare(request, None) {
-            Prepared::Ready(plan) => self.decide(request, plan, |_| {}),
-            Prepared::Not(unasked) => self.unasked(request, unasked),
-            Prepared::Later(planned) => {
+            MaybePlan::Ready(plan) => self.decide(request, plan, |_| {}),
+            MaybePlan::Not(skipped) => self.skipped(request, skipped),
+            MaybePlan::Later(planned) => {
                 let throttle = self.clone();
-                let part = Pending::Later(Box::pin(async move { throttle.pending(planned.await) }));
-                let applies = Matching::Yes(Rank::default());
+                let part = PendingPart::Later(Box::pin(async move { throttle.pending(planned.await) }));
+                let applies = Applicability::Yes(Rank::default());
                 Action::Wait(Box::pin(find_out(vec![Candidate { applies, part }], MatchPolicy::All)))
             }
         }
     }
 
-    fn resume(&self, request: RequestParts<'_>, waited: Waited) -> Next<S, M> {
+    fn resume(&self, request: RequestParts<'_>, waited: WaitOutcome) -> Next<S, M> {
         match answer::resume(request, waited) {
             Action::Pass(admitted) => Action::Pass(self.admitted(admitted)),
             Action::Answer(response) => Action::Answer(response),
@@ -65,14 +65,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Admission for Throttle<S, M> {
     fn leave(&self, pass: Permit<S, M>, response: &mut Parts) -> Completion {
         match &pass.verdict {
             Some(_) if pass.origin == Origin::Shadow => {}
-            Some(verdict) => self.0.profile.answers.tell(verdict, &mut response.headers),
-            None => self.0.profile.answers.dialect.tell_origin(pass.origin, &mut response.headers),
+            Some(verdict) => self.0.profile.answers.write(verdict, &mut response.headers),
+            None => self.0.profile.answers.format.write_origin(pass.origin, &mut response.headers),
         }
         pass.close(self, response)
     }
 }
 
-// Part of their callers, so that a plan is not moved from one to the next: a tenth of what a throttle adds to
+// EvaluationPart of their callers, so that a plan is not moved from one to the next: a tenth of what a throttle adds to
 // a request.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     #[inline(always)]
@@ -80,7 +80,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: RequestParts<'_>,
         plan: Plan<S, M>,
-        note: impl FnOnce(Refused<'_>),
+        note: impl FnOnce(RefusalCause<'_>),
     ) -> Next<S, M> {
         let began = self.0.profile.begin();
         match self.apply(&plan, &Op::Check(plan.hit)) {
@@ -97,7 +97,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         plan: Plan<S, M>,
         answer: Result<S::Verdict, BackendError>,
         began: Option<Instant>,
-        note: impl FnOnce(Refused<'_>),
+        note: impl FnOnce(RefusalCause<'_>),
     ) -> Next<S, M> {
         let verdict = match answer {
             Ok(verdict) => verdict,
@@ -136,15 +136,15 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let answers = &profile.answers;
         let mut limits = answers.limits(verdict);
         headers::arrange(&mut limits);
-        let tell = |headers: &mut HeaderMap| answers.dialect.put(&limits, headers);
+        let write = |headers: &mut HeaderMap| answers.format.put(&limits, headers);
         let add_own = |headers: &mut HeaderMap| answers.add(SendWhen::WhenDenied, headers);
-        answer::denied(request, profile, &plan.client, &limits, outcome, tell, add_own)
+        answer::denied(request, profile, &plan.client, &limits, outcome, write, add_own)
     }
 
     /// Has the engine go on with a check that is under way.
     fn evaluate(&self, plan: Plan<S, M>, reply: Reply<S::Verdict>, began: Option<Instant>) -> Next<S, M> {
         let planned = PlannedThrottle::new(self.clone(), Arc::new(plan)).checking(reply, began);
-        Action::Wait(Box::pin(Waited::decision(decide(vec![Box::new(planned)]), None)))
+        Action::Wait(Box::pin(WaitOutcome::decision(decide(vec![Box::new(planned)]), None)))
     }
 
     /// Converts an admission of the engine.
@@ -173,18 +173,18 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             ErrorOutcome::Passes(open) => Action::Pass(Permit::uncounted(open.origin)),
             ErrorOutcome::Answered(response) => Action::Answer(response),
             ErrorOutcome::Later(later) => Action::Wait(Box::pin(async move {
-                Waited(WaitedFor::Remedies(vec![later.await], Vec::new(), None))
+                WaitOutcome(WaitStage::Remedies(vec![later.await], Vec::new(), None))
             })),
         }
     }
 
-    fn unasked(&self, request: RequestParts<'_>, unasked: Unasked) -> Next<S, M> {
-        self.report_unasked(&unasked);
-        match unasked.why {
-            _ if !unasked.enforced => Action::Pass(Permit::uncounted(Origin::Shadow)),
-            Why::Skip(origin) => Action::Pass(Permit::uncounted(origin)),
-            Why::Stop(RequestError::Failed(failure)) => self.fail(request, None, &failure, None),
-            Why::Stop(RequestError::Refused(refusal)) => Action::Answer(refusal.response()),
+    fn skipped(&self, request: RequestParts<'_>, skipped: Skipped) -> Next<S, M> {
+        self.report_skipped(&skipped);
+        match skipped.reason {
+            _ if !skipped.enforced => Action::Pass(Permit::uncounted(Origin::Shadow)),
+            SkipReason::NotCounted(origin) => Action::Pass(Permit::uncounted(origin)),
+            SkipReason::Error(RequestError::Failed(failure)) => self.fail(request, None, &failure, None),
+            SkipReason::Error(RequestError::Refused(refusal)) => Action::Answer(refusal.response()),
         }
     }
 }
@@ -259,9 +259,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
                     });
                 })
             }
-            Err(unasked) => {
-                cause = unasked.cause();
-                self.unasked(request, unasked)
+            Err(skipped) => {
+                cause = skipped.cause();
+                self.skipped(request, skipped)
             }
         };
         loop {

@@ -10,9 +10,9 @@ use http::response::Parts;
 use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Reply, WaitQueue};
 use traffik_core::{Cost, ErasedKey, Hit, Op, Origin, Outcome, Strategy, Verdict};
 
-use super::contract::{Ask, Disclosure, ErrorOutcome, Failing, NotDecided, Part, Ruling};
-use super::pass::Permit;
-use super::turn::{Account, Delayed};
+use super::contract::{Disclosure, ErrorOutcome, EvaluationPart, Failing, NotDecided, Question, Ruling};
+use super::permit::Permit;
+use super::turn::{DelayedTurn, TurnAccount};
 use crate::http::headers::Policies;
 use crate::http::on_error::{ErrorAction, ErrorContext};
 use crate::http::request::{RequestError, RequestParts};
@@ -21,7 +21,7 @@ use crate::identify::ClientKey;
 use crate::middleware::admission::Completion;
 use crate::middleware::background::{Spawn, aside};
 use crate::observe::RequestOutcome;
-use crate::throttle::{Pause, Plan, Profile, Receipt, Throttle, Unasked, Why};
+use crate::throttle::{DelayTimer, Plan, Profile, ReceiptOf, SkipReason, Skipped, Throttle};
 
 /// A throttle and what is to be asked of it.
 pub(crate) struct PlannedThrottle<S: Strategy, M> {
@@ -30,10 +30,10 @@ pub(crate) struct PlannedThrottle<S: Strategy, M> {
     /// Its last verdict.
     pub(crate) said: Option<S::Verdict>,
     /// The question under way.
-    asked: Option<(Ask, Reply<S::Verdict>)>,
+    asked: Option<(Question, Reply<S::Verdict>)>,
     charged: bool,
     /// Its turn, if that has not come.
-    turn: Option<Delayed<S>>,
+    turn: Option<DelayedTurn<S>>,
     began: Option<Instant>,
     took: Option<Duration>,
     /// The rest to do once the request is served.
@@ -48,11 +48,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> PlannedThrottle<S, M> {
 
     /// The same, of which the check is under way.
     pub(crate) fn checking(self, reply: Reply<S::Verdict>, began: Option<Instant>) -> Self {
-        Self { asked: Some((Ask::Check, reply)), began, ..self }
+        Self { asked: Some((Question::Check, reply)), began, ..self }
     }
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
+impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrottle<S, M> {
     fn profile(&self) -> &Profile {
         &self.throttle.0.profile
     }
@@ -74,19 +74,19 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
         self.said.is_some()
     }
 
-    fn ask(&mut self, ask: Ask) {
+    fn ask(&mut self, ask: Question) {
         let op = match (ask, &self.said) {
             // It is under way already.
-            (Ask::Check, _) if self.asked.is_some() => return,
-            (Ask::Check, _) => {
+            (Question::Check, _) if self.asked.is_some() => return,
+            (Question::Check, _) => {
                 self.began = self.profile().begin();
                 Op::Check(self.plan.hit)
             }
-            (Ask::Peek, _) => Op::Peek(self.plan.hit),
-            (Ask::Refund, Some(verdict)) => Op::Refund(self.plan.hit, verdict.receipt()),
+            (Question::Peek, _) => Op::Peek(self.plan.hit),
+            (Question::Refund, Some(verdict)) => Op::Refund(self.plan.hit, verdict.receipt()),
             // Nothing was charged.
-            (Ask::Refund, None) => return,
-            (Ask::Rest, _) => Op::Peek(self.plan.hit.free()),
+            (Question::Refund, None) => return,
+            (Question::Rest, _) => Op::Peek(self.plan.hit.free()),
         };
         self.charged = false;
         self.asked = Some((ask, self.throttle.apply(&self.plan, &op)));
@@ -100,7 +100,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
         let Some((ask, reply)) = &mut self.asked else { return Poll::Ready(Ok(())) };
         let (ask, answer) = (*ask, ready!(Pin::new(reply).poll(context)));
         self.asked = None;
-        if ask == Ask::Check {
+        if ask == Question::Check {
             self.took = self.began.map(|began| began.elapsed());
             self.charged = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
         }
@@ -128,11 +128,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
         self.plan.settings.min_wait
     }
 
-    fn stand_in_line(&mut self, pause: &Pause) {
+    fn stand_in_line(&mut self, pause: &DelayTimer) {
         if let Some(said) = self.said.as_ref().filter(|_| self.charged) {
             let (throttle, plan) = (self.throttle.clone(), Arc::clone(&self.plan));
-            let account = Arc::new(Counted { throttle, plan });
-            self.turn = Delayed::enter(account, self.plan.hit, said, (pause.watch)());
+            let account = Arc::new(RequestAccount { throttle, plan });
+            self.turn = DelayedTurn::enter(account, self.plan.hit, said, (pause.watch)());
         }
     }
 
@@ -184,12 +184,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Part for PlannedThrottle<S, M> {
 }
 
 /// What a throttle charged for a request.
-struct Counted<S: Strategy, M> {
+struct RequestAccount<S: Strategy, M> {
     throttle: Throttle<S, M>,
     plan: Arc<Plan<S, M>>,
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> Account<S> for Counted<S, M> {
+impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for RequestAccount<S, M> {
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         self.throttle.wait_queue(&self.plan)
     }
@@ -198,7 +198,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Account<S> for Counted<S, M> {
         self.throttle.show_key(&self.plan, show);
     }
 
-    fn refund(&self, hit: Hit<S::Cost>, receipt: Receipt<S>) -> Reply<S::Verdict> {
+    fn refund(&self, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Refund(hit, receipt))
     }
 
@@ -239,17 +239,17 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 
     /// Reports that nothing was asked; a failure only if nobody is asked what to do.
-    pub(super) fn report_unasked(&self, unasked: &Unasked) {
+    pub(super) fn report_skipped(&self, skipped: &Skipped) {
         let report = |seen, origin| self.0.profile.report(seen, None, None, None, origin);
-        match &unasked.why {
-            Why::Skip(Origin::Exempt) => report(RequestOutcome::Exempt, Some(Origin::Exempt)),
-            Why::Stop(RequestError::Refused(_)) => {
-                report(RequestOutcome::Refused, (!unasked.enforced).then_some(Origin::Shadow))
+        match &skipped.reason {
+            SkipReason::NotCounted(Origin::Exempt) => report(RequestOutcome::Exempt, Some(Origin::Exempt)),
+            SkipReason::Error(RequestError::Refused(_)) => {
+                report(RequestOutcome::Refused, (!skipped.enforced).then_some(Origin::Shadow))
             }
-            Why::Stop(RequestError::Failed(failure)) if !unasked.enforced => {
+            SkipReason::Error(RequestError::Failed(failure)) if !skipped.enforced => {
                 self.report_failure(None, failure, None, Origin::Shadow);
             }
-            Why::Skip(_) | Why::Stop(RequestError::Failed(_)) => {}
+            SkipReason::NotCounted(_) | SkipReason::Error(RequestError::Failed(_)) => {}
         }
     }
 }
@@ -303,7 +303,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         self.report_failure(client, failure, took, origin);
         match response::failed(is_grpc, remedy, failure) {
             Some(mut response) => {
-                self.0.profile.answers.dialect.tell_origin(origin, response.headers_mut());
+                self.0.profile.answers.format.write_origin(origin, response.headers_mut());
                 ErrorOutcome::Answered(response)
             }
             None => ErrorOutcome::Passes(self.not_decided(origin)),
@@ -332,6 +332,6 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 
     pub(crate) fn not_decided(&self, origin: Origin) -> NotDecided {
-        NotDecided { dialect: self.0.profile.answers.dialect, origin }
+        NotDecided { format: self.0.profile.answers.format, origin }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use traffik_core::storage::AsyncStorage;
 use traffik_core::{Class, Strategy, debug_fields};
 
-use super::contract::{Decided, Part};
+use super::contract::{Evaluation, EvaluationPart};
 use super::decide::{decide, sit_out};
 use super::planned::PlannedThrottle;
 use crate::http::headers::Policies;
@@ -38,7 +38,7 @@ use crate::throttle::{Cause, Client, Plan, Rejection, Scope, Throttle};
 /// # }
 /// ```
 #[derive(Clone, Default)]
-pub struct Quota(Arc<Mutex<Vec<Box<dyn Deferred>>>>);
+pub struct Quota(Arc<Mutex<Vec<Box<dyn PendingCharge>>>>);
 
 /// A part of a [`Quota`] that is given up unless it is ended.
 #[must_use = "what is charged in it counts only once it is ended"]
@@ -49,19 +49,19 @@ pub struct QuotaScope {
 }
 
 /// A charge that has not been made yet.
-trait Deferred: Send + Sync {
+trait PendingCharge: Send + Sync {
     /// Adds another charge, if both have the same subject.
-    fn merge(&mut self, other: &dyn Deferred) -> bool;
+    fn merge(&mut self, other: &dyn PendingCharge) -> bool;
     /// `None` if it is like no other: its limit or its storage was chosen for its request.
-    fn subject(&self) -> Option<Subject>;
+    fn subject(&self) -> Option<ChargeSubject>;
     fn uid(&self) -> &str;
     fn cost(&self) -> u32;
-    fn part(&self) -> Box<dyn Part>;
+    fn part(&self) -> Box<dyn EvaluationPart>;
 }
 
 /// Whom a charge is for, and with which throttle, as it is set up.
 #[derive(PartialEq)]
-struct Subject {
+struct ChargeSubject {
     throttle: usize,
     settings: usize,
     client: Vec<u8>,
@@ -69,13 +69,13 @@ struct Subject {
     class: Class,
 }
 
-struct Charge<S: Strategy, M> {
+struct ThrottleCharge<S: Strategy, M> {
     throttle: Throttle<S, M>,
     plan: Arc<Plan<S, M>>,
 }
 
-impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> Deferred for Charge<S, M> {
-    fn merge(&mut self, other: &dyn Deferred) -> bool {
+impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> PendingCharge for ThrottleCharge<S, M> {
+    fn merge(&mut self, other: &dyn PendingCharge) -> bool {
         // While it is being applied it stays what it is.
         let same = self.subject().is_some_and(|subject| other.subject() == Some(subject));
         match Arc::get_mut(&mut self.plan) {
@@ -87,9 +87,9 @@ impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> Deferred for Charge<
         }
     }
 
-    fn subject(&self) -> Option<Subject> {
+    fn subject(&self) -> Option<ChargeSubject> {
         let plan = &*self.plan;
-        (plan.limit.is_none() && plan.storage.is_none()).then(|| Subject {
+        (plan.strategy.is_none() && plan.storage.is_none()).then(|| ChargeSubject {
             throttle: Arc::as_ptr(&self.throttle.0).addr(),
             settings: Arc::as_ptr(&plan.settings).addr(),
             client: plan.client.as_bytes().to_vec(),
@@ -106,7 +106,7 @@ impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> Deferred for Charge<
         self.plan.hit.cost
     }
 
-    fn part(&self) -> Box<dyn Part> {
+    fn part(&self) -> Box<dyn EvaluationPart> {
         Box::new(PlannedThrottle::new(self.throttle.clone(), Arc::clone(&self.plan)))
     }
 }
@@ -121,10 +121,10 @@ impl Quota {
     /// Adds what a client's hit costs.
     pub fn charge<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static>(&self, client: Client<S, M>) {
         let Client { throttle, plan } = client;
-        self.add(Box::new(Charge { throttle, plan: Arc::new(plan) }));
+        self.add(Box::new(ThrottleCharge { throttle, plan: Arc::new(plan) }));
     }
 
-    fn add(&self, charge: Box<dyn Deferred>) {
+    fn add(&self, charge: Box<dyn PendingCharge>) {
         let mut charges = self.lock();
         if !charges.iter_mut().any(|known| known.merge(&*charge)) {
             charges.push(charge);
@@ -161,11 +161,11 @@ impl Quota {
         let charges = std::mem::take(&mut *self.lock());
         let decided = decide(charges.iter().map(|charge| charge.part()).collect()).await;
         let names = charges.iter().map(|charge| charge.uid().to_owned()).collect::<Vec<_>>().join(", ");
-        if !matches!(decided, Decided::Admitted { .. }) {
+        if !matches!(decided, Evaluation::Admitted { .. }) {
             charges.into_iter().for_each(|charge| self.add(charge));
         }
         match decided {
-            Decided::Admitted { mut parts, pause, beside } => {
+            Evaluation::Admitted { mut parts, pause, beside } => {
                 if let Some(beside) = beside {
                     beside.await;
                 }
@@ -174,7 +174,7 @@ impl Quota {
                 }
                 Ok(())
             }
-            Decided::Denied { parts, first, outcome } => {
+            Evaluation::Denied { parts, first, outcome } => {
                 let throttles: Vec<_> = parts.iter().map(|part| part.disclosure()).collect();
                 let limits: Policies<'_> =
                     throttles.iter().flat_map(|it| it.limits.iter().copied()).collect();
@@ -184,7 +184,7 @@ impl Quota {
                 let client = denying.map(|it| it.client.clone());
                 Err(Rejection::new(name, client, Cause::Denied(outcome), response))
             }
-            Decided::Failed { failed, .. } => {
+            Evaluation::Failed { failed, .. } => {
                 let mut answer = Ok(());
                 for (failing, failure) in failed {
                     // The caller gets the failure, and decides.
@@ -194,11 +194,11 @@ impl Quota {
                 answer
             }
             // Nothing is found out here that could be refused.
-            Decided::Refused(_) => Ok(()),
+            Evaluation::Refused(_) => Ok(()),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Box<dyn Deferred>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<dyn PendingCharge>>> {
         // Nothing is left half done under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

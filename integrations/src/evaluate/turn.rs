@@ -8,38 +8,38 @@ use traffik_core::storage::{BoxFuture, DelayLine, DelayTurn, Reply, ReturningTur
 use traffik_core::{ErasedKey, Hit, Outcome, Receipts, Strategy, Verdict};
 
 use crate::middleware::background::Spawn;
-use crate::throttle::{Receipt, Watch};
+use crate::throttle::{ReceiptOf, Watch};
 
 /// The account that a turn was charged to.
-pub(crate) trait Account<S: Strategy>: Send + Sync {
+pub(crate) trait TurnAccount<S: Strategy>: Send + Sync {
     fn wait_queue(&self) -> Option<&dyn WaitQueue>;
 
     /// Shows its key. Hits of different classes stand in lines of their own for it.
     fn show_key(&self, show: &mut dyn FnMut(&dyn ErasedKey));
 
-    fn refund(&self, hit: Hit<S::Cost>, receipt: Receipt<S>) -> Reply<S::Verdict>;
+    fn refund(&self, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Reply<S::Verdict>;
 
     fn spawner(&self) -> Option<&Arc<Spawn>>;
 }
 
 /// A turn that has not come. Dropped before, it is given up: those behind it in this process move up, and the
 /// last turn goes back to the storage.
-pub(crate) struct Delayed<S: Strategy> {
-    account: Arc<dyn Account<S>>,
+pub(crate) struct DelayedTurn<S: Strategy> {
+    account: Arc<dyn TurnAccount<S>>,
     /// `None` for a turn by itself: it is none that others could leave at, or there is no line.
     ticket: Option<Ticket>,
     hit: Hit<S::Cost>,
     /// What was charged for a turn by itself; `None` once it has come or is given up.
-    charged: Option<Receipt<S>>,
+    charged: Option<ReceiptOf<S>>,
     /// How long it waits, counted from when the watch was started.
     wait: Duration,
     watch: Watch,
 }
 
-impl<S: Strategy> Delayed<S> {
+impl<S: Strategy> DelayedTurn<S> {
     /// Enters the line of an account with an admission; `None` if it has no delay.
     pub(crate) fn enter(
-        account: Arc<dyn Account<S>>,
+        account: Arc<dyn TurnAccount<S>>,
         hit: Hit<S::Cost>,
         admitted: &S::Verdict,
         watch: Watch,
@@ -134,7 +134,7 @@ impl<S: Strategy> Delayed<S> {
     }
 }
 
-impl<S: Strategy> Drop for Delayed<S> {
+impl<S: Strategy> Drop for DelayedTurn<S> {
     fn drop(&mut self) {
         let refund = self.begin_refund();
         self.spawn(refund);
@@ -142,6 +142,6 @@ impl<S: Strategy> Drop for Delayed<S> {
 }
 
 /// Takes the last turn of a key out of its line, if it is free.
-fn begin<S: Strategy>(account: &dyn Account<S>, key: u64) -> Option<(ReturningTurn<'_>, Receipt<S>)> {
+fn begin<S: Strategy>(account: &dyn TurnAccount<S>, key: u64) -> Option<(ReturningTurn<'_>, ReceiptOf<S>)> {
     ReturningTurn::begin(account.wait_queue()?.line()?, key)
 }

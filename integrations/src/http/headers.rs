@@ -11,7 +11,7 @@ use super::merge;
 
 /// How a client is told its limits.
 ///
-/// Whatever the dialect, the limit is that of the [rate](Decision::rate), which need not be what can be had
+/// Whatever the format, the limit is that of the [rate](Decision::rate), which need not be what can be had
 /// at once, and no more than that remains. Times are whole seconds, rounded up; a reset is the time until
 /// nothing is in use. A denial that ends carries `Retry-After`. All but [`None`](Self::None) tell in
 /// `X-RateLimit-Source`, in [a word](Origin::name), where a decision comes from that is not the store's.
@@ -67,7 +67,7 @@ impl PolicyDecision<'_> {
 pub type Policies<'a> = SmallVec<[PolicyDecision<'a>; 4]>;
 
 impl HeaderFormat {
-    /// Adds the headers of this dialect for these limits. Of limits that a service or another layer has told
+    /// Adds the headers of this format for these limits. Of limits that a service or another layer has told
     /// of already, those of a list stay beside them, the tightest first; where one only is told, the tighter
     /// one.
     pub fn write(self, limits: &mut Policies<'_>, headers: &mut HeaderMap) {
@@ -75,13 +75,16 @@ impl HeaderFormat {
         self.put(limits, headers);
     }
 
-    /// Adds the headers of this dialect for limits that are [arranged](arrange).
+    /// Adds the headers of this format for limits that are [arranged](arrange).
     pub(crate) fn put(self, limits: &Policies<'_>, headers: &mut HeaderMap) {
         if self == Self::None {
             return;
         }
         let Some(tightest) = limits.first() else { return };
-        self.tell_origin(limits.iter().map(|told| told.decision.origin()).max().unwrap_or_default(), headers);
+        self.write_origin(
+            limits.iter().map(|told| told.decision.origin()).max().unwrap_or_default(),
+            headers,
+        );
         let (limit, remaining) = (tightest.quota(), tightest.remaining());
         let reset = seconds(tightest.decision.reset_after());
         match self {
@@ -122,7 +125,7 @@ impl HeaderFormat {
 
 impl HeaderFormat {
     /// Tells what stood in for the store, if something did.
-    pub(crate) fn tell_origin(self, origin: Origin, headers: &mut HeaderMap) {
+    pub(crate) fn write_origin(self, origin: Origin, headers: &mut HeaderMap) {
         match origin {
             Origin::Store | Origin::Bypassed | Origin::Disabled | Origin::Shadow => {}
             _ if self == Self::None => {}
@@ -146,7 +149,7 @@ pub(crate) fn arrange(limits: &mut Policies<'_>) {
 fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, seconds: u64) {
     let comma = if list.is_empty() { "" } else { ", " };
     // Writing to a string cannot fail.
-    let _ = write!(list, "{comma}\"{}\";{key}={number}", Escaped(name));
+    let _ = write!(list, "{comma}\"{}\";{key}={number}", EscapedName(name));
     if seconds > 0 {
         let _ = write!(list, ";{time_key}={seconds}");
     }
@@ -162,9 +165,9 @@ fn retry_after(headers: &HeaderMap) -> u64 {
 
 /// A name within a string of a structured field (RFC 9651, section 3.3.3), which holds ASCII alone: all else
 /// is percent-encoded.
-struct Escaped<'a>(&'a str);
+struct EscapedName<'a>(&'a str);
 
-impl fmt::Display for Escaped<'_> {
+impl fmt::Display for EscapedName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         if self.0.bytes().all(is_plain) {
@@ -219,7 +222,7 @@ pub(crate) fn number(number: u64) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn told(dialect: HeaderFormat) -> Vec<(String, String)> {
+    fn told(format: HeaderFormat) -> Vec<(String, String)> {
         let daily = Decision::deny(1000, 0, Duration::from_millis(1), Duration::from_millis(59_001))
             .with_window(Duration::from_secs(86_400));
         let burst = Decision::allow(10, 9, Duration::ZERO).with_window(Duration::from_millis(1_500));
@@ -227,7 +230,7 @@ mod tests {
         let mut limits =
             limits.into_iter().map(|(name, decision)| PolicyDecision { name, decision }).collect();
         let mut headers = HeaderMap::new();
-        dialect.write(&mut limits, &mut headers);
+        format.write(&mut limits, &mut headers);
         headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// A path by which rules go, and how it was spelled.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Folded<'a> {
+pub(crate) struct FoldedPath<'a> {
     /// The path without what a server may leave out.
     pub(crate) text: Cow<'a, str>,
     /// Whether nothing was left out but escapes, and a slash at the end: every server takes it for the same
@@ -20,12 +20,12 @@ pub(crate) struct Folded<'a> {
 /// * Segments `.` and `..` are followed, slashes after slashes left out, and so is the one at the end.
 ///
 /// Nothing is allocated for a path that is spelled plainly.
-pub(crate) fn fold(path: &str) -> Folded<'_> {
+pub(crate) fn fold(path: &str) -> FoldedPath<'_> {
     if matches!(path, "" | "*" | "/") {
-        return Folded { text: Cow::Borrowed(path), is_plain: true };
+        return FoldedPath { text: Cow::Borrowed(path), is_plain: true };
     }
     if is_folded(path) {
-        return Folded { text: Cow::Borrowed(path.strip_suffix('/').unwrap_or(path)), is_plain: true };
+        return FoldedPath { text: Cow::Borrowed(path.strip_suffix('/').unwrap_or(path)), is_plain: true };
     }
     let unescaped = unescaped(path);
     let slashed = unescaped.replace("%2F", "/");
@@ -41,7 +41,7 @@ pub(crate) fn fold(path: &str) -> Folded<'_> {
         folded.push('/');
     }
     let is_plain = [&folded, &[&folded, "/"].concat()].contains(&&unescaped) && unescaped != "//";
-    Folded { text: Cow::Owned(folded), is_plain }
+    FoldedPath { text: Cow::Owned(folded), is_plain }
 }
 
 /// Whether folding leaves a path as it is, but for a slash at its end.
@@ -138,7 +138,7 @@ mod tests {
         fn any_text_is_taken(path in "[/.;%0-9a-zé]{0,40}") {
             let folded = fold(&path).text;
             prop_assert!(!folded.contains("//"), "{} {}", path, folded);
-            prop_assert_eq!(&fold(&folded), &Folded { text: folded.clone(), is_plain: true });
+            prop_assert_eq!(&fold(&folded), &FoldedPath { text: folded.clone(), is_plain: true });
         }
     }
 
@@ -180,8 +180,8 @@ mod tests {
             ("*", "*", true),
             ("", "", true),
         ] {
-            assert_eq!(fold(path), Folded { text: expected.into(), is_plain }, "{path}");
-            assert_eq!(fold(expected), Folded { text: expected.into(), is_plain: true }, "{path} twice");
+            assert_eq!(fold(path), FoldedPath { text: expected.into(), is_plain }, "{path}");
+            assert_eq!(fold(expected), FoldedPath { text: expected.into(), is_plain: true }, "{path} twice");
         }
     }
 }

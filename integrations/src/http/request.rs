@@ -169,19 +169,19 @@ impl<T: Send> Fallible<T> for Result<T, RequestError> {
 
 /// A value, or a function of the request that tells it.
 #[derive(Clone)]
-pub(crate) enum Source<T> {
+pub(crate) enum FixedOr<T> {
     Fixed(T),
     Function(Arc<dyn Fn(RequestParts<'_>) -> Result<T, RequestError> + Send + Sync>),
     Awaited(Arc<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<T, RequestError>> + Send + Sync>),
 }
 
 /// A value that is there, or on its way.
-pub(crate) enum Piece<T> {
+pub(crate) enum MaybeAsync<T> {
     Now(T),
     Later(BoxFuture<'static, Result<T, RequestError>>),
 }
 
-impl<T> Source<T> {
+impl<T> FixedOr<T> {
     pub(crate) fn function<A: Fallible<T>>(
         function: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) -> Self {
@@ -200,16 +200,16 @@ impl<T> Source<T> {
     }
 
     /// What the function says of this request; `None` if the value is fixed.
-    pub(crate) fn ask(&self, request: RequestParts<'_>) -> Result<Piece<Option<T>>, RequestError>
+    pub(crate) fn ask(&self, request: RequestParts<'_>) -> Result<MaybeAsync<Option<T>>, RequestError>
     where
         T: Send + 'static,
     {
         match self {
-            Self::Fixed(_) => Ok(Piece::Now(None)),
-            Self::Function(function) => function(request).map(|value| Piece::Now(Some(value))),
+            Self::Fixed(_) => Ok(MaybeAsync::Now(None)),
+            Self::Function(function) => function(request).map(|value| MaybeAsync::Now(Some(value))),
             Self::Awaited(function) => {
                 let answer = function(request);
-                Ok(Piece::Later(Box::pin(async move { answer.await.map(Some) })))
+                Ok(MaybeAsync::Later(Box::pin(async move { answer.await.map(Some) })))
             }
         }
     }
@@ -223,7 +223,7 @@ impl<T> Source<T> {
     }
 }
 
-impl<T: Send> Piece<T> {
+impl<T: Send> MaybeAsync<T> {
     /// The value, once it is there.
     pub(crate) async fn get(self) -> Result<T, RequestError> {
         match self {

@@ -29,19 +29,19 @@ pub(crate) enum SendWhen {
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     pub(crate) names: Vec<String>,
-    pub(crate) dialect: HeaderFormat,
+    pub(crate) format: HeaderFormat,
     pub(crate) extra: Vec<(HeaderName, HeaderValue, SendWhen)>,
 }
 
 impl Answers {
     pub(crate) const fn new(names: Vec<String>) -> Self {
-        Self { names, dialect: HeaderFormat::None, extra: Vec::new() }
+        Self { names, format: HeaderFormat::None, extra: Vec::new() }
     }
 
     /// Adds the headers that tell an admitted client where it stands.
-    pub(crate) fn tell(&self, verdict: &impl Verdict, headers: &mut HeaderMap) {
-        if self.dialect != HeaderFormat::None {
-            self.dialect.write(&mut self.limits(verdict), headers);
+    pub(crate) fn write(&self, verdict: &impl Verdict, headers: &mut HeaderMap) {
+        if self.format != HeaderFormat::None {
+            self.format.write(&mut self.limits(verdict), headers);
         }
         self.add(SendWhen::Always, headers);
     }
@@ -58,12 +58,12 @@ impl Answers {
     /// Each limit with its name; the last name stands for all beyond it.
     pub(crate) fn limits(&self, verdict: &impl Verdict) -> Policies<'_> {
         let mut limits = Policies::new();
-        verdict.for_each(&mut |decision: &Decision| limits.push(self.told(limits.len(), decision)));
+        verdict.for_each(&mut |decision: &Decision| limits.push(self.policy(limits.len(), decision)));
         limits
     }
 
     /// The limit at this place, with its name.
-    pub(crate) fn told(&self, at: usize, decision: &Decision) -> PolicyDecision<'_> {
+    pub(crate) fn policy(&self, at: usize, decision: &Decision) -> PolicyDecision<'_> {
         let name = self.names.get(at).or(self.names.last());
         PolicyDecision { name: name.map_or("limit", String::as_str), decision: *decision }
     }

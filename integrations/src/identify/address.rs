@@ -40,7 +40,7 @@ fn is_port(text: &str) -> bool {
 
 /// Whom a request is for, as far as it was said.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
+pub(super) struct ForwardedClient {
     pub(super) address: IpAddr,
     /// Whether that is the client itself: not if it passed on something else than an address.
     pub(super) is_known: bool,
@@ -52,16 +52,16 @@ pub(super) fn client(
     peer: IpAddr,
     hops: impl Iterator<Item = Option<IpAddr>>,
     is_trusted: impl Fn(IpAddr) -> bool,
-) -> Client {
+) -> ForwardedClient {
     let mut address = peer;
     for hop in hops {
-        let Some(hop) = hop else { return Client { address, is_known: false } };
+        let Some(hop) = hop else { return ForwardedClient { address, is_known: false } };
         address = hop;
         if !is_trusted(hop) {
             break;
         }
     }
-    Client { address, is_known: true }
+    ForwardedClient { address, is_known: true }
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ mod tests {
         let request =
             headers.iter().fold(http::Request::builder(), |it, (name, value)| it.header(*name, *value));
         let mut request = request.body(()).unwrap();
-        request.extensions_mut().insert(PeerAddress((peer, 1).into()));
+        request.extensions_mut().insert(PeerAddress::new((peer, 1).into()));
         request
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderName, HeaderValue};
 
-use super::address::{Client, address, client};
+use super::address::{ForwardedClient, address, client};
 use super::forwarded::Hops;
 use super::{Identify, Identity, Networks, Peer, PeerAddress, RequestParts};
 
@@ -26,9 +26,9 @@ pub enum ForwardedHeader {
     XRealIp,
     /// `CF-Connecting-IP`, of Cloudflare.
     CfConnectingIp,
-    /// `True-Client-IP`, of Akamai and Cloudflare.
+    /// `True-ForwardedClient-IP`, of Akamai and Cloudflare.
     TrueClientIp,
-    /// `Fly-Client-IP`, of Fly.io.
+    /// `Fly-ForwardedClient-IP`, of Fly.io.
     FlyClientIp,
     /// Another header that holds one address, written by the proxy next to us. Like the four before it, a
     /// proxy that merely passes it on lets clients choose how they are counted.
@@ -61,10 +61,10 @@ impl ForwardedHeader {
 ///
 /// let behind_proxies = ClientAddress::new(Networks::parse(["10.0.0.0/8"])?, ForwardedHeader::XForwardedFor);
 /// let mut request = http::Request::builder().header("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.9").body(())?;
-/// request.extensions_mut().insert(PeerAddress("10.0.0.1:443".parse()?));
+/// request.extensions_mut().insert(PeerAddress::new("10.0.0.1:443".parse()?));
 /// assert_eq!(behind_proxies.of((&request).into()), Some("192.0.2.7".parse()?));
 ///
-/// request.extensions_mut().insert(PeerAddress("198.51.100.2:443".parse()?)); // not a proxy of ours
+/// request.extensions_mut().insert(PeerAddress::new("198.51.100.2:443".parse()?)); // not a proxy of ours
 /// assert_eq!(behind_proxies.of((&request).into()), Some("198.51.100.2".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -110,7 +110,7 @@ impl ClientAddress {
     /// let client = ClientAddress::new(proxies, ForwardedHeader::XForwardedFor);
     /// let from = |list: &str| {
     ///     let mut request = http::Request::builder().header("x-forwarded-for", list).body(()).unwrap();
-    ///     request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 443).into()));
+    ///     request.extensions_mut().insert(PeerAddress::new(([10, 0, 0, 1], 443).into()));
     ///     request
     /// };
     /// assert!(client.is_in(&inside, (&from("10.0.0.7")).into()));
@@ -124,11 +124,10 @@ impl ClientAddress {
     }
 
     /// Whom a header says the request is for.
-    fn client(&self, request: RequestParts<'_>) -> Option<Client> {
-        let PeerAddress(peer) = PeerAddress::of(request.extensions)?;
-        let peer = peer.ip().to_canonical();
+    fn client(&self, request: RequestParts<'_>) -> Option<ForwardedClient> {
+        let peer = PeerAddress::of(request.extensions)?.address().ip().to_canonical();
         if !self.trusted.contains(peer) {
-            return Some(Client { address: peer, is_known: true });
+            return Some(ForwardedClient { address: peer, is_known: true });
         }
         let trusted = |address| self.trusted.contains(address);
         Some(match (self.via.single(), &self.via) {
@@ -164,12 +163,15 @@ fn forwarded(request: RequestParts<'_>) -> impl Iterator<Item = Option<IpAddr>> 
 }
 
 /// The address that a header holds, written once; else the proxy next to us is the client.
-fn only(peer: IpAddr, request: RequestParts<'_>, header: HeaderName) -> Client {
+fn only(peer: IpAddr, request: RequestParts<'_>, header: HeaderName) -> ForwardedClient {
     let mut lines = lines(request, header);
     match (lines.next(), lines.next()) {
-        (None, _) => Client { address: peer, is_known: true },
-        (Some(line), None) => address(line)
-            .map_or(Client { address: peer, is_known: false }, |address| Client { address, is_known: true }),
-        (Some(_), Some(_)) => Client { address: peer, is_known: false },
+        (None, _) => ForwardedClient { address: peer, is_known: true },
+        (Some(line), None) => {
+            address(line).map_or(ForwardedClient { address: peer, is_known: false }, |address| {
+                ForwardedClient { address, is_known: true }
+            })
+        }
+        (Some(_), Some(_)) => ForwardedClient { address: peer, is_known: false },
     }
 }

@@ -11,7 +11,7 @@ use super::{Identify, Identity, RequestParts};
 /// ```
 /// use traffik::web::{CompositeKey, Header, Peer};
 ///
-/// let by_address_and_key = CompositeKey::new().and(Peer::default()).and(Header("x-api-key".parse().unwrap()));
+/// let by_address_and_key = CompositeKey::new().and(Peer::default()).and(Header::new("x-api-key".parse().unwrap()));
 /// ```
 #[derive(Default)]
 pub struct CompositeKey(Vec<Box<dyn Identify>>);
@@ -72,11 +72,11 @@ mod tests {
 
     #[test]
     fn every_part_tells_clients_apart() {
-        let named = |name: &'static str| Header(http::HeaderName::from_static(name));
+        let named = |name: &'static str| Header::new(http::HeaderName::from_static(name));
         let composite = CompositeKey::new().and(crate::Peer::default()).and(named("a")).and(named("b"));
         let of = |port: u8, a: &str, b: &str| {
             let mut request = http::Request::builder().header("a", a).header("b", b).body(()).unwrap();
-            request.extensions_mut().insert(PeerAddress(([192, 0, 2, port], 80).into()));
+            request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, port], 80).into()));
             composite.identify((&request).into())
         };
         assert_eq!(of(1, "x", "y"), of(1, "x", "y"));

@@ -9,7 +9,7 @@ use super::{ClientAddress, Identify, Identity, Networks, RequestParts};
 /// ```
 /// use traffik::web::{Exempt, Header, Networks, Peer, RequestParts};
 ///
-/// let by_key = Header("x-api-key".parse()?);
+/// let by_key = Header::new("x-api-key".parse()?);
 /// let inside = Networks::parse(["10.0.0.0/8"])?;
 /// let not_from_inside = Exempt::when(by_key, move |request: RequestParts<'_>| inside.contain_peer(request));
 /// # let _ = not_from_inside;

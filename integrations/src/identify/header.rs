@@ -14,7 +14,15 @@ use crate::http::request::Refusal;
 /// Whoever can write the header can choose a new name with every request, so use it behind something that
 /// checks the value. A storage sees only a hash of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header(pub HeaderName);
+pub struct Header(HeaderName);
+
+impl Header {
+    /// Counts by the header of this name.
+    #[must_use]
+    pub const fn new(name: HeaderName) -> Self {
+        Self(name)
+    }
+}
 
 impl Identify for Header {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
@@ -25,7 +33,15 @@ impl Identify for Header {
 /// The same for a secret, such as an API key: nobody is told it, neither a storage nor people who read
 /// [names](traffik_core::Key::name).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiKey(pub HeaderName);
+pub struct ApiKey(HeaderName);
+
+impl ApiKey {
+    /// Counts by the secret in the header of this name.
+    #[must_use]
+    pub const fn new(name: HeaderName) -> Self {
+        Self(name)
+    }
+}
 
 impl Identify for ApiKey {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
@@ -36,7 +52,15 @@ impl Identify for ApiKey {
 /// Counts by the value of a cookie, as a secret. Requests without it are [anonymous](super::Anonymous); those
 /// with several of this name are refused with 400, so give cookies that differ by path names that differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cookie(pub String);
+pub struct Cookie(String);
+
+impl Cookie {
+    /// Counts by the cookie of this name. Names are compared with their case.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+}
 
 impl Identify for Cookie {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
@@ -76,7 +100,7 @@ mod tests {
 
     #[test]
     fn an_absent_header_is_not_an_empty_one() {
-        let header = Header(HeaderName::from_static("x-api-key"));
+        let header = Header::new(HeaderName::from_static("x-api-key"));
         let with = |value: &'static str| {
             let request = http::Request::builder().header("X-Api-Key", value).body(()).unwrap();
             header.identify((&request).into())
@@ -92,10 +116,10 @@ mod tests {
     fn a_value_sent_twice_is_refused() {
         let name = || HeaderName::from_static("x-api-key");
         let identifiers: [(Box<dyn Identify>, &str, [&str; 2]); 4] = [
-            (Box::new(Header(name())), "x-api-key", ["decoy", "real"]),
-            (Box::new(ApiKey(name())), "x-api-key", ["decoy", "real"]),
-            (Box::new(Cookie("session".to_owned())), "cookie", ["session=decoy", "session=real"]),
-            (Box::new(Cookie("session".to_owned())), "cookie", ["a=b", "session=decoy; session=real"]),
+            (Box::new(Header::new(name())), "x-api-key", ["decoy", "real"]),
+            (Box::new(ApiKey::new(name())), "x-api-key", ["decoy", "real"]),
+            (Box::new(Cookie::new("session")), "cookie", ["session=decoy", "session=real"]),
+            (Box::new(Cookie::new("session")), "cookie", ["a=b", "session=decoy; session=real"]),
         ];
         for (identifier, header, values) in identifiers {
             let request = values.iter().fold(http::Request::builder(), |it, value| it.header(header, *value));
@@ -111,7 +135,7 @@ mod tests {
     fn a_cookie_is_found_among_others() {
         let of = |lines: &[&'static str]| {
             let request = lines.iter().fold(http::Request::builder(), |it, line| it.header("cookie", *line));
-            Cookie("session".to_owned()).identify((&request.body(()).unwrap()).into())
+            Cookie::new("session").identify((&request.body(()).unwrap()).into())
         };
         let found = Identity::of(b'k', b"abc=");
         for lines in [

@@ -46,6 +46,6 @@ impl Networks {
     /// Whether the peer that a request comes from is in one of them.
     #[must_use]
     pub fn contain_peer(&self, request: RequestParts<'_>) -> bool {
-        PeerAddress::of(request.extensions).is_some_and(|PeerAddress(address)| self.contains(address.ip()))
+        PeerAddress::of(request.extensions).is_some_and(|peer| self.contains(peer.address().ip()))
     }
 }

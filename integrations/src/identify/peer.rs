@@ -17,9 +17,21 @@ use crate::log;
 /// and so do tonic's `TcpConnectInfo` and `TlsConnectInfo` (feature `tonic`). For other servers see
 /// [`also_found_by`](Self::also_found_by).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerAddress(pub SocketAddr);
+pub struct PeerAddress(SocketAddr);
 
 impl PeerAddress {
+    /// The peer at this address and port.
+    #[must_use]
+    pub const fn new(address: SocketAddr) -> Self {
+        Self(address)
+    }
+
+    /// Returns the address with its port.
+    #[must_use]
+    pub const fn address(self) -> SocketAddr {
+        self.0
+    }
+
     /// The peer that a request with these extensions comes from, if the server has noted it.
     #[must_use]
     pub fn of(extensions: &Extensions) -> Option<Self> {
@@ -130,7 +142,7 @@ impl Peer {
 impl Identify for Peer {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
         match PeerAddress::of(request.extensions) {
-            Some(PeerAddress(address)) => self.of(address.ip()),
+            Some(peer) => self.of(peer.address().ip()),
             None => self.unknown(),
         }
     }
@@ -196,7 +208,7 @@ mod tests {
         assert_eq!(refusal.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(refusal.detail.contains("into_make_service_with_connect_info"), "{refusal}");
         assert_eq!(Peer::default().or_anonymous().identify((&request).into()), Identity::anonymous());
-        request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 80).into()));
+        request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 80).into()));
         assert_eq!(Peer::default().identify((&request).into()), of(Peer::default(), "192.0.2.1"));
     }
 }

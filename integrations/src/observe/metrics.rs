@@ -129,10 +129,10 @@ mod tests {
             let limit = Gcra::new(Rate::per_hour(1));
             let api = Throttle::in_memory("api", limit).observe(observer.clone()).build().unwrap();
             let failing = Throttle::in_memory("failing", limit)
-                .limit_by(|_| Err(BackendError::new(ErrorKind::Unavailable, "broken for a test").into()));
+                .strategy_by(|_| Err(BackendError::new(ErrorKind::Unavailable, "broken for a test").into()));
             let failing = failing.observe(observer).build().unwrap();
             let mut request = http::Request::new(());
-            request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1).into()));
+            request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 1).into()));
             for _ in 0..3 {
                 let _ = api.enter((&request).into());
                 let _ = failing.enter((&request).into());

@@ -119,7 +119,7 @@ mod tests {
             let throttle = Throttle::in_memory("api", Gcra::new(Rate::per_hour(1)));
             let throttle = throttle.observe(Traces::default()).build().unwrap();
             let mut request = http::Request::new(());
-            request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1).into()));
+            request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 1).into()));
             for _ in 0..10_001 {
                 let _ = throttle.enter((&request).into());
             }

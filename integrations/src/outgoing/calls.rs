@@ -8,7 +8,7 @@ use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Local};
 use traffik_core::{AsyncLimiter, Class, Cost, Hit, Key, Strategy, Timer, WaitError, debug_fields};
 
 use crate::RequestParts;
-use crate::throttle::Pause;
+use crate::throttle::DelayTimer;
 
 /// A limit that outgoing calls keep to by waiting for their turn. Choose it in front of an API that counts
 /// its callers, so that it never has to deny; a [`Throttle`](crate::Throttle) limits calls that come in.
@@ -77,7 +77,7 @@ type Turn = BoxFuture<'static, Result<(), WaitError<BackendError>>>;
 /// Gives calls their turns.
 struct Budget<S, M> {
     limiter: Arc<AsyncLimiter<S, M>>,
-    timer: Arc<Pause>,
+    timer: Arc<DelayTimer>,
     max_wait: Option<Duration>,
     fails_open: bool,
 }
@@ -93,7 +93,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
     /// Gives calls their turns by `limiter`; they wait on `timer`. All of them cost 1, and have one budget
     /// under the key `"outgoing"`: budgets that share a storage are told apart by [`key_by`](Self::key_by).
     pub fn new(limiter: AsyncLimiter<S, M>, timer: impl Timer + Send + Sync + 'static) -> Self {
-        let (limiter, timer) = (Arc::new(limiter), Arc::new(Pause::on(timer)));
+        let (limiter, timer) = (Arc::new(limiter), Arc::new(DelayTimer::on(timer)));
         Self {
             budget: Budget { limiter, timer, max_wait: None, fails_open: false },
             cost: Arc::new(|_| S::Cost::uniform(1)),
@@ -188,7 +188,7 @@ impl<S: Strategy, M> Clone for Outgoing<S, M> {
 debug_fields!([S: Strategy, M] Outgoing<S, M>:
     max_wait = |it| it.budget.max_wait, fails_open = |it| it.budget.fails_open);
 
-impl Timer for Pause {
+impl Timer for DelayTimer {
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
         (self.sleep)(wait)
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use matchit::Router;
 
-use super::spelling::{Kind, check};
+use super::spelling::{PatternKind, check};
 use crate::error::ThrottleError;
 use crate::http::path;
 
@@ -12,7 +12,7 @@ use crate::http::path;
 pub(super) struct Pattern {
     /// The pattern as it was written, and how to read it.
     text: String,
-    make: Make,
+    make: PatternParser,
     /// The path that it is, or that all it means begin with.
     folded: String,
     /// How many characters of a path it spells out.
@@ -24,7 +24,7 @@ pub(super) struct Pattern {
 }
 
 /// Reads the text of a pattern; with `true`, one that is held against paths in small letters.
-pub(super) type Make = fn(&str, bool) -> Result<Pattern, ThrottleError>;
+pub(super) type PatternParser = fn(&str, bool) -> Result<Pattern, ThrottleError>;
 
 impl Pattern {
     /// The place in the order of [`effort`](Self::effort) of those that mean one path only.
@@ -33,7 +33,7 @@ impl Pattern {
 
     pub(super) fn new(
         text: &str,
-        make: Make,
+        make: PatternParser,
         (effort, literal): (u8, usize),
         matches: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Self {
@@ -63,7 +63,7 @@ impl Pattern {
 
     /// One path.
     pub(super) fn exact(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
-        check(text, Kind::Exact)?;
+        check(text, PatternKind::Exact)?;
         let (path, folded) = (folded(text, ignore_case), folded(text, ignore_case));
         let exact = Self::new(text, Self::exact, (Self::EXACT, path.len()), move |it| it == path);
         Ok(Self { folded, ..exact })
@@ -71,7 +71,7 @@ impl Pattern {
 
     /// A path and all below it.
     pub(super) fn prefix(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
-        check(text, Kind::Prefix)?;
+        check(text, PatternKind::Prefix)?;
         let folded = folded(text, ignore_case).trim_end_matches('/').to_owned();
         let prefix = folded.clone();
         let below = Self::new(text, Self::prefix, (Self::PREFIX, prefix.len()), move |path| {
@@ -83,7 +83,7 @@ impl Pattern {
 
     /// A route's template.
     pub(super) fn template(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
-        check(text, Kind::Template)?;
+        check(text, PatternKind::Template)?;
         let (mut router, spelled) = (Router::new(), folded(text, ignore_case));
         router.insert(&*spelled, ()).map_err(|reason| ThrottleError::route(text, reason))?;
         let mut depth = 0u32;
@@ -101,7 +101,7 @@ impl Pattern {
 
     /// A pattern with `?`, `*` and `**`.
     pub(super) fn glob(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
-        check(text, Kind::Glob)?;
+        check(text, PatternKind::Glob)?;
         // A pattern that begins with a star may mean the target `*`, which has no slash.
         let slash = if text.starts_with('*') { "/" } else { "" };
         let pattern = [slash, text].concat();

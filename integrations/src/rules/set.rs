@@ -2,21 +2,21 @@
 
 use traffik_core::storage::BoxFuture;
 
-use super::{Met, Rank, Rule};
+use super::{Rank, Rule, RuleMatch};
 use crate::RequestParts;
 use crate::error::ThrottleError;
 use crate::http::path;
 
 /// Whether a throttle applies to a request, and by how specific a rule.
-pub(crate) enum Matching {
+pub(crate) enum Applicability {
     No,
     Yes(Rank),
-    Later(Open),
+    Later(PendingMatch),
 }
 
 /// What is to be awaited to know whether a throttle applies.
 #[derive(Default)]
-pub(crate) struct Open {
+pub(crate) struct PendingMatch {
     /// By this rule, whatever those below say.
     sure: Option<Rank>,
     /// By one of these, the most specific first, all of them more specific than the one above.
@@ -69,51 +69,51 @@ impl Rules {
     }
 
     /// The rules by which a path may pass: what one server takes for such a path may be another one to the next.
-    fn bypassing(&self, path: &path::Folded<'_>) -> impl Iterator<Item = &Rule> {
+    fn bypassing(&self, path: &path::FoldedPath<'_>) -> impl Iterator<Item = &Rule> {
         self.bypass.iter().filter(|rule| path.is_plain || rule.paths.is_empty())
     }
 
     #[inline]
-    pub(crate) fn matching(&self, request: RequestParts<'_>) -> Matching {
+    pub(crate) fn matching(&self, request: RequestParts<'_>) -> Applicability {
         if self.apply.is_empty() && self.bypass.is_empty() {
-            return Matching::Yes(Rank::default());
+            return Applicability::Yes(Rank::default());
         }
         self.met(request)
     }
 
-    fn met(&self, request: RequestParts<'_>) -> Matching {
+    fn met(&self, request: RequestParts<'_>) -> Applicability {
         let path = path::fold(request.original_uri().path());
-        let mut open = Open::default();
+        let mut open = PendingMatch::default();
         for rule in self.bypassing(&path) {
             match rule.matching(request, &path.text) {
-                Met::No => {}
-                Met::Yes(_) => return Matching::No,
-                Met::Later(_, answer) => open.unless.push(answer),
+                RuleMatch::No => {}
+                RuleMatch::Yes(_) => return Applicability::No,
+                RuleMatch::Later(_, answer) => open.unless.push(answer),
             }
         }
         open.sure = self.apply.is_empty().then(Rank::default);
         for rule in &self.apply {
             match rule.matching(request, &path.text) {
-                Met::No => {}
+                RuleMatch::No => {}
                 // Those that follow are less specific.
-                Met::Yes(rank) => {
+                RuleMatch::Yes(rank) => {
                     open.sure = Some(rank);
                     break;
                 }
-                Met::Later(rank, answer) => open.perhaps.push((rank, answer)),
+                RuleMatch::Later(rank, answer) => open.perhaps.push((rank, answer)),
             }
         }
         match open {
-            Open { sure: None, perhaps, .. } if perhaps.is_empty() => Matching::No,
-            Open { sure: Some(rank), perhaps, unless } if perhaps.is_empty() && unless.is_empty() => {
-                Matching::Yes(rank)
+            PendingMatch { sure: None, perhaps, .. } if perhaps.is_empty() => Applicability::No,
+            PendingMatch { sure: Some(rank), perhaps, unless } if perhaps.is_empty() && unless.is_empty() => {
+                Applicability::Yes(rank)
             }
-            open => Matching::Later(open),
+            open => Applicability::Later(open),
         }
     }
 }
 
-impl Open {
+impl PendingMatch {
     /// Whether the throttle applies.
     pub(crate) async fn applies(mut self) -> bool {
         if self.sure.is_some() {

@@ -6,7 +6,7 @@ use crate::error::ThrottleError;
 
 /// The way in which the text of a pattern is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PatternKind {
     Exact,
     Prefix,
     Template,
@@ -14,27 +14,27 @@ pub(super) enum Kind {
 }
 
 /// Refuses the text of a pattern that matches nothing, or something else than its author means.
-pub(super) fn check(text: &str, kind: Kind) -> Result<(), ThrottleError> {
+pub(super) fn check(text: &str, kind: PatternKind) -> Result<(), ThrottleError> {
     let reason = mistake(text, kind);
     reason.map_or(Ok(()), |reason| Err(ThrottleError::Rule { pattern: text.to_owned(), reason }))
 }
 
-fn mistake(text: &str, kind: Kind) -> Option<String> {
+fn mistake(text: &str, kind: PatternKind) -> Option<String> {
     let told = |reason: &str| Some(reason.to_owned());
     let begins = match kind {
-        Kind::Exact => text.starts_with('/') || text == "*",
-        Kind::Prefix => text.starts_with('/') || text.is_empty(),
-        Kind::Template => text.starts_with('/'),
-        Kind::Glob => text.starts_with(['/', '*']),
+        PatternKind::Exact => text.starts_with('/') || text == "*",
+        PatternKind::Prefix => text.starts_with('/') || text.is_empty(),
+        PatternKind::Template => text.starts_with('/'),
+        PatternKind::Glob => text.starts_with(['/', '*']),
     };
     let query = match kind {
-        Kind::Glob => text.split_once('?').is_some_and(|(_, query)| query.contains('=')),
+        PatternKind::Glob => text.split_once('?').is_some_and(|(_, query)| query.contains('=')),
         _ => text.contains('?'),
     };
     let wildcards = match kind {
-        Kind::Exact | Kind::Prefix => text != "*" && text.contains(['*', '{', '}']),
-        Kind::Template => text.replace("{*", "{").contains('*'),
-        Kind::Glob => text.contains(['{', '}']),
+        PatternKind::Exact | PatternKind::Prefix => text != "*" && text.contains(['*', '{', '}']),
+        PatternKind::Template => text.replace("{*", "{").contains('*'),
+        PatternKind::Glob => text.contains(['{', '}']),
     };
     let mut segments = text.split('/');
     let placeholder = |segment: &&str| segment.len() > 1 && segment.starts_with([':', '<']);
@@ -92,13 +92,13 @@ pub(super) fn check_method(method: &Method) -> Result<(), ThrottleError> {
 mod tests {
     use super::*;
 
-    fn refused(text: &str, kind: Kind) -> String {
+    fn refused(text: &str, kind: PatternKind) -> String {
         check(text, kind).unwrap_err().to_string()
     }
 
     #[test]
     fn a_pattern_that_can_match_nothing_is_refused_with_what_would() {
-        use Kind::{Exact, Glob, Prefix, Template};
+        use PatternKind::{Exact, Glob, Prefix, Template};
         for (text, kinds, cure) in [
             ("/api/.*", &[Exact, Prefix, Glob][..], "re:"),
             ("/users/[0-9]+", &[Exact, Prefix, Template, Glob], "re:"),

@@ -14,18 +14,18 @@ use traffik_core::storage::{AsyncStorage, BoxFuture, Local};
 use traffik_core::strategy::Stats;
 use traffik_core::{Strategy, Timer, debug_fields};
 
-use super::after::After;
-use super::handle::{Expose, Inner, Throttle};
-use super::profile::{IdentityCache, Pause, Profile, Scope, Who};
+use super::handle::{ExposeFn, Throttle, ThrottleInner};
+use super::profile::{DelayTimer, Identifier, IdentityCache, Profile, Scope};
+use super::rate_limit_status;
 use super::registry::{Registry, Switch};
 use super::reservation::Reservation;
-use super::settings::{Enforcement, Settings};
-use super::standing;
+use super::settings::{Enforcement, ThrottleSettings};
+use super::settlement::Settlement;
 use crate::HeaderFormat;
 use crate::error::ThrottleError;
 use crate::http::denial::{Denial, Handler};
 use crate::http::on_error::OnError;
-use crate::http::request::{Fallible, Source};
+use crate::http::request::{Fallible, FixedOr};
 use crate::http::response::{Answers, SendWhen};
 use crate::identify::{Anonymous, Identify, Identity, Peer, RequestParts};
 use crate::middleware::background::{Spawn, background};
@@ -46,10 +46,10 @@ mod by_request;
 #[must_use = "a throttle limits nothing until it is built and put in front of a service"]
 pub struct ThrottleBuilder<S: Strategy, M> {
     profile: Profile,
-    settings: Settings<S>,
-    storage: Source<M>,
-    after: After<S>,
-    expose: Option<Expose<S, M>>,
+    settings: ThrottleSettings<S>,
+    storage: FixedOr<M>,
+    after: Settlement<S>,
+    expose: Option<ExposeFn<S, M>>,
     registry: Option<Registry>,
     is_shared: bool,
 }
@@ -65,7 +65,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Runs `limit` in `storage`. The `uid` keeps throttles that share a storage apart, and names the policy
     /// in headers: 1 to 64 of the characters `a-z A-Z 0-9 . _ : -`.
     pub fn builder(uid: &str, strategy: S, storage: M) -> ThrottleBuilder<S, M> {
-        ThrottleBuilder::new(uid, strategy, Source::Fixed(storage))
+        ThrottleBuilder::new(uid, strategy, FixedOr::Fixed(storage))
     }
 }
 
@@ -77,7 +77,7 @@ impl<S: Strategy, M: AsyncStorage<S> + Clone + 'static> Throttle<S, M> {
         strategy: S,
         storage: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) -> ThrottleBuilder<S, M> {
-        ThrottleBuilder::new(uid, strategy, Source::function(storage))
+        ThrottleBuilder::new(uid, strategy, FixedOr::function(storage))
     }
 
     /// The same, chosen asynchronously.
@@ -86,16 +86,16 @@ impl<S: Strategy, M: AsyncStorage<S> + Clone + 'static> Throttle<S, M> {
         strategy: S,
         storage: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> ThrottleBuilder<S, M> {
-        ThrottleBuilder::new(uid, strategy, Source::awaited(storage))
+        ThrottleBuilder::new(uid, strategy, FixedOr::awaited(storage))
     }
 }
 
 impl<S: Strategy, M> ThrottleBuilder<S, M> {
-    fn new(uid: &str, strategy: S, storage: Source<M>) -> Self {
+    fn new(uid: &str, strategy: S, storage: FixedOr<M>) -> Self {
         let profile = Profile {
             uid: uid.to_owned(),
             rules: Rules::default(),
-            who: Who::Now(Box::new(Peer::default())),
+            identifier: Identifier::Now(Box::new(Peer::default())),
             anonymous: Anonymous::Bucket,
             cache: None,
             scope: None,
@@ -107,14 +107,14 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
             spawner: None,
             observers: Vec::new(),
         };
-        let settings = Settings::of(strategy);
-        let (after, expose, registry, is_shared) = (After::Nothing, None, None, false);
+        let settings = ThrottleSettings::of(strategy);
+        let (after, expose, registry, is_shared) = (Settlement::Nothing, None, None, false);
         Self { profile, settings, storage, after, expose, registry, is_shared }
     }
 
     /// Counts by what `identifier` says instead of by peer address.
     pub fn identifier(mut self, identifier: impl Identify + 'static) -> Self {
-        self.profile.who = Who::Now(Box::new(identifier));
+        self.profile.identifier = Identifier::Now(Box::new(identifier));
         self
     }
 
@@ -135,7 +135,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         identifier: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) -> Self {
-        self.profile.who = Who::Function(Box::new(move |request| identifier(request).into_result()));
+        self.profile.identifier =
+            Identifier::Function(Box::new(move |request| identifier(request).into_result()));
         self
     }
 
@@ -144,7 +145,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         identifier: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
-        self.profile.who = Who::Later(Box::new(move |request| {
+        self.profile.identifier = Identifier::Later(Box::new(move |request| {
             let answer = identifier(request);
             Box::pin(async move { answer.await.into_result() })
         }));
@@ -169,7 +170,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// is counted.
     ///
     /// For such a page to read a denial, the layer that writes the headers of CORS stands outside the
-    /// throttle, and lists what the page may read, such as `Retry-After` and `RateLimit`, in
+    /// throttle, and lists what the page may read, such as `Retry-Settlement` and `RateLimit`, in
     /// `Access-Control-Expose-Headers`. Where no layer does, [`header`](Self::header) can.
     pub fn bypass_preflights(self) -> Self {
         let asks = |name: HeaderName| move |request: RequestParts<'_>| request.headers.contains_key(&name);
@@ -190,7 +191,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// it was charged is given back if its response does not count. One whose client goes away before stays
     /// charged.
     pub fn charge_if(mut self, counts: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.after = After::ChargeIf(Arc::new(counts));
+        self.after = Settlement::ChargeIf(Arc::new(counts));
         self
     }
 
@@ -201,7 +202,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Counts requests in this scope; one in the extensions of a request takes its place.
+    /// Counts requests in this scope; one in the extensions of a request takes its namespace.
     pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
         self.profile.scope = Some(scope.into());
         self
@@ -225,9 +226,9 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Tells clients where they stand with every response, in this dialect.
-    pub fn headers(mut self, dialect: HeaderFormat) -> Self {
-        self.profile.answers.dialect = dialect;
+    /// Tells clients where they stand with every response, in this format.
+    pub fn headers(mut self, format: HeaderFormat) -> Self {
+        self.profile.answers.format = format;
         self
     }
 
@@ -280,16 +281,16 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     }
 
     /// Sits out the delays of a queueing strategy on this runtime. Without a runtime a request that would
-    /// have to be delayed is answered 429 instead, and its place in the queue given back.
+    /// have to be delayed is answered 429 instead, and its namespace in the queue given back.
     /// The turn of a client that goes away goes to those behind it in this process, and the last one back to
     /// the storage; to one elsewhere in the [background](Self::spawner).
     pub fn runtime(mut self, timer: impl Timer + Send + Sync + 'static) -> Self {
-        self.profile.pause = Some(Arc::new(Pause::on(timer)));
+        self.profile.pause = Some(Arc::new(DelayTimer::on(timer)));
         self
     }
 
     /// Delays no request for longer than this: one whose turn is further away is answered 429, and its place
-    /// in the queue given back. `Retry-After` is when its turn would be near enough. Without it a request
+    /// in the queue given back. `Retry-Settlement` is when its turn would be near enough. Without it a request
     /// waits for as long as the queue is.
     pub fn max_delay(mut self, max_delay: Duration) -> Self {
         self.profile.max_delay = max_delay;
@@ -320,7 +321,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// Counts together with other throttles of this name on the same storage, such as the one that it takes
     /// the place of when limits are read anew. Without it they are [refused](Self::build). Where one throttle
-    /// is to limit in several places, clone it instead.
+    /// is to limit in several namespaces, clone it instead.
     pub fn shared(mut self) -> Self {
         self.is_shared = true;
         self
@@ -336,7 +337,7 @@ impl<S: Strategy<Cost = u32>, M> ThrottleBuilder<S, M> {
     /// denied the next time. A storage elsewhere is told while the end of the body is held back, or else in
     /// the [background](Self::spawner).
     pub fn settle_by(mut self, cost: impl Fn(&Parts, u64) -> u32 + Send + Sync + 'static) -> Self {
-        self.after = After::settle(cost);
+        self.after = Settlement::settle(cost);
         self
     }
 }
@@ -345,7 +346,7 @@ impl<S: Strategy<Stat: Stats>, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, 
     /// Notes on every counted request where its client stands, for the service behind: a
     /// [`RateLimitStatus`](crate::RateLimitStatus) in the request's extensions. That takes a few allocations.
     pub fn expose(mut self) -> Self {
-        self.expose = Some(standing::expose);
+        self.expose = Some(rate_limit_status::expose);
         self
     }
 }
@@ -378,9 +379,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
         let settings = ArcSwap::from_pointee(settings);
         let reservation = None;
         let mut inner =
-            Arc::new(Inner { reservation, profile, settings, storage, after, expose, registration });
+            Arc::new(ThrottleInner { reservation, profile, settings, storage, after, expose, registration });
         // Where it is, its storage stays.
-        let Inner { profile, storage, .. } = &*inner;
+        let ThrottleInner { profile, storage, .. } = &*inner;
         if let Some(queue) = storage.fixed().and_then(AsyncStorage::wait_queue) {
             let reserved = Reservation::new(queue, &profile.uid, profile.scope.as_ref(), is_shared)?;
             if let Some(inner) = Arc::get_mut(&mut inner) {

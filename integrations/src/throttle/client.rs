@@ -7,7 +7,7 @@ use traffik_core::storage::{AsyncStorage, BackendError, Reply};
 use traffik_core::{Class, Cost, Hit, Op, Strategy, Verdict};
 
 use super::handle::Throttle;
-use super::plan::{Plan, Unasked, Why};
+use super::plan::{Plan, SkipReason, Skipped};
 use super::profile::Scope;
 use super::rejection::Rejection;
 use crate::http::request::RequestParts;
@@ -64,8 +64,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         async move {
             match self.prepare(request, None).get().await {
                 Ok(plan) => Ok(Some(Client { throttle: self.clone(), plan })),
-                Err(Unasked { why: Why::Skip(_), .. } | Unasked { enforced: false, .. }) => Ok(None),
-                Err(Unasked { why: Why::Stop(stop), .. }) => {
+                Err(Skipped { reason: SkipReason::NotCounted(_), .. } | Skipped { enforced: false, .. }) => {
+                    Ok(None)
+                }
+                Err(Skipped { reason: SkipReason::Error(stop), .. }) => {
                     Err(Rejection::stopped(self.uid(), request.is_grpc(), stop))
                 }
             }
@@ -75,14 +77,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// The client that is known by this key, such as what an [identifier](crate::Identify) said of it before.
     ///
     /// There is no request to ask: where the limit or the storage is a function of it, give the client
-    /// [one](Client::limit); a cost that is a function of it counts as 1, a class as the default one.
+    /// [one](Client::strategy); a cost that is a function of it counts as 1, a class as the default one.
     #[must_use]
     pub fn client_for(&self, client: ClientKey) -> Client<S, M> {
         let settings = self.0.settings.load_full();
         let cost = settings.cost.fixed().copied().unwrap_or_else(|| S::Cost::uniform(1));
         let class = settings.class.fixed().copied().unwrap_or_default();
         let (hit, scope) = (Hit::new(cost).with_class(class), self.0.profile.scope.clone());
-        let plan = Plan { settings, limit: None, storage: None, client, scope, hit, enforced: true };
+        let plan = Plan { settings, strategy: None, storage: None, client, scope, hit, enforced: true };
         Client { throttle: self.clone(), plan }
     }
 }
@@ -110,10 +112,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
     }
 
     /// The same client under this limit. One of another strategy or period than the throttle's own has a
-    /// state of its own; see [`limit_by`](crate::ThrottleBuilder::limit_by).
+    /// state of its own; see [`strategy_by`](crate::ThrottleBuilder::strategy_by).
     #[must_use]
-    pub fn limit(mut self, strategy: S) -> Self {
-        self.plan.limit = Some(strategy);
+    pub fn strategy(mut self, strategy: S) -> Self {
+        self.plan.strategy = Some(strategy);
         self
     }
 
@@ -173,7 +175,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
 
     /// Forgets the client: it starts afresh.
     ///
-    /// Where the limit is chosen for each request, the state under the client's [limit](Self::limit) is
+    /// Where the limit is chosen for each request, the state under the client's [limit](Self::strategy) is
     /// forgotten, with those of the same strategy and period. Limits of others keep what was used: reset the
     /// client under each.
     pub fn reset(&self) -> Reply<S::Verdict> {

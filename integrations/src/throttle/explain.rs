@@ -7,8 +7,7 @@ use traffik_core::storage::AsyncStorage;
 use traffik_core::{Cost, Key, Origin, Strategy};
 
 use super::handle::Throttle;
-use super::plan::{Plan, Unasked, Why};
-use super::profile::Scope;
+use super::plan::{Plan, SkipReason, Skipped};
 use crate::http::request::RequestParts;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
@@ -25,7 +24,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// let posts = Rule::new().methods([Method::POST]).prefix("/login");
     /// let throttle = Throttle::in_memory("logins", Gcra::new(rate!("5/min"))).apply_to(posts).build()?;
     /// let mut request = Request::post("/login/").body(())?;
-    /// request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 443).into()));
+    /// request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 443).into()));
     /// let told = throttle.explain(&request).await;
     /// assert!(told.contains("rule: POST /login and below") && told.contains("client: 192.0.2.1"));
     ///
@@ -53,7 +52,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
         match self.plan(request, None).get().await {
             Ok(plan) => self.explain_plan(&plan, &mut line),
-            Err(Unasked { why: Why::Skip(origin), .. }) => line(
+            Err(Skipped { reason: SkipReason::NotCounted(origin), .. }) => line(
                 "not counted",
                 match origin {
                     Origin::Disabled => "the throttle is disabled",
@@ -61,7 +60,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
                     _ => "the throttle does not apply",
                 },
             ),
-            Err(Unasked { why: Why::Stop(stop), enforced }) => {
+            Err(Skipped { reason: SkipReason::Error(stop), enforced }) => {
                 let beyond = if enforced { "" } else { "; the limit is not enforced for it, so it passes" };
                 line("not counted", &format!("{stop}{beyond}"));
             }
@@ -74,8 +73,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         // Writing to a string cannot fail.
         let _ = plan.client.name(&mut client);
         line("client", &client);
-        if let Some(Scope(scope)) = &plan.scope {
-            line("scope", scope);
+        if let Some(scope) = &plan.scope {
+            line("scope", scope.name());
         }
         line("cost", &plan.hit.cost.largest().to_string());
         let fresh = self.fresh(plan);

@@ -6,48 +6,52 @@ use http::response::Parts;
 use traffik_core::storage::{AsyncStorage, BoxFuture, Reply};
 use traffik_core::{Op, Strategy};
 
-use super::after::{After, Bill, Receipt};
 use super::handle::Throttle;
 use super::plan::Plan;
+use super::settlement::{Bill, ReceiptOf, Settlement};
 use crate::middleware::admission::Completion;
 use crate::middleware::background::Unbroken;
 use crate::middleware::body::Meter;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// What remains to be done about a request that was charged.
-    pub(crate) fn left(&self, plan: Arc<Plan<S, M>>, receipt: Receipt<S>, response: &Parts) -> Completion {
+    pub(crate) fn left(&self, plan: Arc<Plan<S, M>>, receipt: ReceiptOf<S>, response: &Parts) -> Completion {
         match &self.0.after {
-            After::Nothing => Completion::default(),
-            After::ChargeIf(counts) if counts(response) => Completion::default(),
-            After::ChargeIf(_) => {
+            Settlement::Nothing => Completion::default(),
+            Settlement::ChargeIf(counts) if counts(response) => Completion::default(),
+            Settlement::ChargeIf(_) => {
                 let reply = self.apply(&plan, &Op::Refund(plan.hit, receipt));
-                Completion { before: self.told(reply), meter: None }
+                Completion { before: self.awaitable(reply), meter: None }
             }
-            After::Settle(bill) => {
+            Settlement::Settle(bill) => {
                 let bill = bill(response);
-                let account = Account { throttle: self.clone(), plan, receipt, bill };
+                let account = BodySettlement { throttle: self.clone(), plan, receipt, bill };
                 Completion { before: None, meter: Some(Box::new(account)) }
             }
         }
     }
 
     /// Gives an admission back. What is to be awaited for it, if there is no background to see to it.
-    pub(crate) fn give_back(&self, plan: &Plan<S, M>, receipt: Receipt<S>) -> Option<BoxFuture<'static, ()>> {
-        let told = self.told(self.apply(plan, &Op::Refund(plan.hit, receipt)));
+    pub(crate) fn give_back(
+        &self,
+        plan: &Plan<S, M>,
+        receipt: ReceiptOf<S>,
+    ) -> Option<BoxFuture<'static, ()>> {
+        let done = self.awaitable(self.apply(plan, &Op::Refund(plan.hit, receipt)));
         // Dropped, it goes on in the background.
-        told.filter(|_| self.0.profile.spawner.is_none())
+        done.filter(|_| self.0.profile.spawner.is_none())
     }
 
     /// What is to be awaited until the storage has taken something in; what it says of it is nobody's business. If it is
     /// not awaited, it goes on in the background, where there is one.
-    fn told(&self, reply: Reply<S::Verdict>) -> Option<BoxFuture<'static, ()>> {
+    fn awaitable(&self, reply: Reply<S::Verdict>) -> Option<BoxFuture<'static, ()>> {
         match reply {
             Reply::Ready(_) => None,
             pending => {
-                let told = Box::pin(async move { drop(pending.await) });
+                let done = Box::pin(async move { drop(pending.await) });
                 Some(match &self.0.profile.spawner {
-                    Some(spawn) => Box::pin(Unbroken::new(told, Arc::clone(spawn))),
-                    None => told,
+                    Some(spawn) => Box::pin(Unbroken::new(done, Arc::clone(spawn))),
+                    None => done,
                 })
             }
         }
@@ -55,16 +59,16 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 }
 
 /// A request whose cost follows from the length of its response.
-struct Account<S: Strategy, M> {
+struct BodySettlement<S: Strategy, M> {
     throttle: Throttle<S, M>,
     plan: Arc<Plan<S, M>>,
-    receipt: Receipt<S>,
+    receipt: ReceiptOf<S>,
     bill: Bill<S>,
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter for Account<S, M> {
+impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter for BodySettlement<S, M> {
     fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>> {
         let op = (self.bill)(self.plan.hit, self.receipt, bytes)?;
-        self.throttle.told(self.throttle.apply(&self.plan, &op))
+        self.throttle.awaitable(self.throttle.apply(&self.plan, &op))
     }
 }

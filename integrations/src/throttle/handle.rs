@@ -9,20 +9,20 @@ use traffik_backends::Memory;
 use traffik_core::storage::{AsyncStorage, DynStorage, Local};
 use traffik_core::{Class, Origin, Strategy, debug_fields};
 
-use super::after::After;
 use super::plan::Plan;
 use super::profile::Profile;
 use super::registry::{Registration, Switch};
 use super::reservation::Reservation;
-use super::settings::{Enforcement, Settings};
-use crate::http::request::{Fallible, RequestParts, Source};
+use super::settings::{Enforcement, ThrottleSettings};
+use super::settlement::Settlement;
+use crate::http::request::{Fallible, FixedOr, RequestParts};
 
 /// Limits requests by who sends them.
 ///
 /// Counts by peer address, a cost of 1 each, and tells a client where it stands only when it is denied, unless
 /// said otherwise. Cheap to clone; clones are the same throttle.
 ///
-/// When the storage cannot answer, the request is answered 503 with `Retry-After: 1`: nobody passes unchecked, unless
+/// When the storage cannot answer, the request is answered 503 with `Retry-Settlement: 1`: nobody passes unchecked, unless
 /// [told so](crate::ThrottleBuilder::on_error).
 ///
 /// It is put in front of a service by [`ThrottleLayer`](crate::ThrottleLayer) or [`Throttled`](crate::Throttled), or
@@ -51,7 +51,7 @@ use crate::http::request::{Fallible, RequestParts, Source};
 /// * A request under way keeps what held when it came.
 ///
 /// Cost 0 passes always; the name, the storage and the identifier stay for good, since the keys depend on them.
-pub struct Throttle<S: Strategy, M>(pub(crate) Arc<Inner<S, M>>);
+pub struct Throttle<S: Strategy, M>(pub(crate) Arc<ThrottleInner<S, M>>);
 
 /// A throttle in a memory of its own, as [`Throttle::in_memory`] makes it: the type of a field.
 ///
@@ -90,18 +90,18 @@ pub type MemoryThrottle<S> = Throttle<S, Local<Memory<S>>>;
 pub type DynThrottle<S> = Throttle<S, DynStorage<S>>;
 
 /// Notes where a client stands.
-pub(crate) type Expose<S, M> =
+pub(crate) type ExposeFn<S, M> =
     fn(&Throttle<S, M>, &Arc<Plan<S, M>>, &<S as Strategy>::Verdict, Origin, &mut Extensions);
 
 /// All that a throttle is.
-pub(crate) struct Inner<S: Strategy, M> {
+pub(crate) struct ThrottleInner<S: Strategy, M> {
     /// Keeps the name on the storage from others; dropped before the storage, whose address it is.
     pub(super) reservation: Option<Reservation>,
     pub(crate) profile: Profile,
-    pub(crate) settings: ArcSwap<Settings<S>>,
-    pub(crate) storage: Source<M>,
-    pub(crate) after: After<S>,
-    pub(crate) expose: Option<Expose<S, M>>,
+    pub(crate) settings: ArcSwap<ThrottleSettings<S>>,
+    pub(crate) storage: FixedOr<M>,
+    pub(crate) after: Settlement<S>,
+    pub(crate) expose: Option<ExposeFn<S, M>>,
     /// Keeps the name from others.
     #[expect(dead_code, reason = "it is there to be dropped")]
     pub(crate) registration: Option<Registration>,
@@ -137,24 +137,24 @@ impl<S: Strategy, M> Throttle<S, M> {
     }
 
     /// Replaces the limit.
-    pub fn set_limit(&self, strategy: S) {
-        self.0.replace(|settings| settings.set_limit(strategy.clone()));
+    pub fn set_strategy(&self, strategy: S) {
+        self.0.replace(|settings| settings.set_strategy(strategy.clone()));
     }
 
     /// Replaces the limit by a function of the request, as
-    /// [`limit_by`](crate::ThrottleBuilder::limit_by) does: limits of the strategy and the period that were
+    /// [`strategy_by`](crate::ThrottleBuilder::strategy_by) does: limits of the strategy and the period that were
     /// fixed before go on with what was used, others keep states of their own.
-    pub fn set_limit_by<A: Fallible<S>>(
+    pub fn set_strategy_by<A: Fallible<S>>(
         &self,
         limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) {
-        let limit = Source::function(limit);
+        let limit = FixedOr::function(limit);
         self.0.replace(|settings| settings.strategy = limit.clone());
     }
 
     /// Replaces what a request costs.
     pub fn set_cost(&self, cost: S::Cost) {
-        self.0.replace(|settings| settings.cost = Source::Fixed(cost));
+        self.0.replace(|settings| settings.cost = FixedOr::Fixed(cost));
     }
 
     /// Replaces what a request costs by a function of it.
@@ -162,13 +162,13 @@ impl<S: Strategy, M> Throttle<S, M> {
         &self,
         cost: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) {
-        let cost = Source::function(cost);
+        let cost = FixedOr::function(cost);
         self.0.replace(|settings| settings.cost = cost.clone());
     }
 
     /// Replaces the class of all requests.
     pub fn set_class(&self, class: Class) {
-        self.0.replace(|settings| settings.class = Source::Fixed(class));
+        self.0.replace(|settings| settings.class = FixedOr::Fixed(class));
     }
 
     /// Replaces the least that a denied client is told to wait.
@@ -182,16 +182,16 @@ impl<S: Strategy, M> Throttle<S, M> {
     }
 }
 
-impl<S: Strategy, M> Inner<S, M> {
+impl<S: Strategy, M> ThrottleInner<S, M> {
     /// Whether a plan is asked for once more after the request was let pass.
     pub(crate) const fn needs_more(&self) -> bool {
-        self.profile.cache.is_some() || self.expose.is_some() || !matches!(self.after, After::Nothing)
+        self.profile.cache.is_some() || self.expose.is_some() || !matches!(self.after, Settlement::Nothing)
     }
 
     /// Changes one setting; two changes at a time are both made.
-    fn replace(&self, change: impl Fn(&mut Settings<S>)) {
+    fn replace(&self, change: impl Fn(&mut ThrottleSettings<S>)) {
         self.settings.rcu(|settings| {
-            let mut settings = Settings::clone(settings);
+            let mut settings = ThrottleSettings::clone(settings);
             change(&mut settings);
             settings
         });
@@ -202,7 +202,7 @@ impl<S: Strategy, M> Inner<S, M> {
     }
 }
 
-impl<S: Strategy, M: AsyncStorage<S>> Switch for Inner<S, M> {
+impl<S: Strategy, M: AsyncStorage<S>> Switch for ThrottleInner<S, M> {
     fn set_enabled(&self, enabled: bool) {
         Self::set_enabled(self, enabled);
     }

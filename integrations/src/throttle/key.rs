@@ -6,26 +6,26 @@ use smallvec::SmallVec;
 use traffik_core::{Key, Strategy};
 
 /// The [kinds](Strategy::kinds) of the limits that a limit is made of.
-pub(super) type Kinds = SmallVec<[(u32, u64); 2]>;
+pub(super) type StateKinds = SmallVec<[(u32, u64); 2]>;
 
-pub(super) fn kinds_of<S: Strategy>(strategy: &S) -> Kinds {
-    let mut kinds = Kinds::new();
+pub(super) fn kinds_of<S: Strategy>(strategy: &S) -> StateKinds {
+    let mut kinds = StateKinds::new();
     strategy.kinds(&mut |form, period| kinds.push((form, period)));
     kinds
 }
 
 /// The name of a throttle with the kinds of a limit that keeps states apart from those of the throttle's own:
 /// `api/1911:3600000000`, the form of the state and the period. No throttle has a slash in its name.
-pub(super) struct Apart<'a> {
+pub(super) struct QualifiedUid<'a> {
     pub(super) uid: &'a str,
-    pub(super) kinds: Kinds,
+    pub(super) kinds: StateKinds,
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl Key for Apart<'_> {
+impl Key for QualifiedUid<'_> {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         // A sink takes all that is written.
-        let _ = self.name(&mut Fed(sink));
+        let _ = self.name(&mut SinkWriter(sink));
     }
 
     fn name(&self, text: &mut dyn Write) -> fmt::Result {
@@ -35,9 +35,9 @@ impl Key for Apart<'_> {
 }
 
 /// Text as the bytes of a key.
-struct Fed<'a, F>(&'a mut F);
+struct SinkWriter<'a, F>(&'a mut F);
 
-impl<F: FnMut(&[u8])> Write for Fed<'_, F> {
+impl<F: FnMut(&[u8])> Write for SinkWriter<'_, F> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         (self.0)(text.as_bytes());
         Ok(())

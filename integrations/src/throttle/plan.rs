@@ -5,18 +5,18 @@ use std::sync::Arc;
 use traffik_core::storage::BoxFuture;
 use traffik_core::{ErasedKey, Hit, Origin, Strategy, Verdict};
 
-use super::key::{Apart, kinds_of};
+use super::key::{QualifiedUid, kinds_of};
 use super::profile::Scope;
 use super::rejection::Cause;
-use super::settings::Settings;
+use super::settings::ThrottleSettings;
 use crate::http::request::RequestError;
 use crate::identify::{ClientKey, Identity};
 
 /// All that is to be asked about one request.
 pub(crate) struct Plan<S: Strategy, M> {
-    pub(crate) settings: Arc<Settings<S>>,
+    pub(crate) settings: Arc<ThrottleSettings<S>>,
     /// Made for this request, if it is not the throttle's own.
-    pub(crate) limit: Option<S>,
+    pub(crate) strategy: Option<S>,
     /// Chosen for this request, if it is not the throttle's own.
     pub(crate) storage: Option<M>,
     pub(crate) client: ClientKey,
@@ -38,25 +38,25 @@ impl<S: Strategy, M> Plan<S, M> {
     /// the client, the scope, and the throttle.
     #[inline(always)]
     pub(crate) fn with_key<T>(&self, uid: &str, ask: impl FnOnce(&dyn ErasedKey) -> T) -> T {
-        let apart = self.limit.as_ref().and_then(|limit| self.apart(uid, limit));
-        let (plain, scoped, plain_apart, scoped_apart);
+        let qualified = self.strategy.as_ref().and_then(|strategy| self.qualified_uid(uid, strategy));
+        let (plain, scoped, plain_qualified, scoped_qualified);
         // One call for all of them, so that it is made part of what calls this.
-        let key: &dyn ErasedKey = match (&apart, &self.scope) {
+        let key: &dyn ErasedKey = match (&qualified, &self.scope) {
             (None, None) => {
                 plain = (&self.client, uid);
                 &plain
             }
-            (None, Some(Scope(scope))) => {
-                scoped = (&self.client, &**scope, uid);
+            (None, Some(scope)) => {
+                scoped = (&self.client, scope.name(), uid);
                 &scoped
             }
-            (Some(apart), None) => {
-                plain_apart = (&self.client, apart);
-                &plain_apart
+            (Some(qualified), None) => {
+                plain_qualified = (&self.client, qualified);
+                &plain_qualified
             }
-            (Some(apart), Some(Scope(scope))) => {
-                scoped_apart = (&self.client, &**scope, apart);
-                &scoped_apart
+            (Some(qualified), Some(scope)) => {
+                scoped_qualified = (&self.client, scope.name(), qualified);
+                &scoped_qualified
             }
         };
         ask(key)
@@ -64,82 +64,82 @@ impl<S: Strategy, M> Plan<S, M> {
 
     /// The throttle's part of the key, if the limit of the request keeps a state of its own.
     #[cold]
-    fn apart<'a>(&self, uid: &'a str, strategy: &S) -> Option<Apart<'a>> {
+    fn qualified_uid<'a>(&self, uid: &'a str, strategy: &S) -> Option<QualifiedUid<'a>> {
         let kinds = kinds_of(strategy);
-        (kinds != self.settings.kinds).then_some(Apart { uid, kinds })
+        (kinds != self.settings.kinds).then_some(QualifiedUid { uid, kinds })
     }
 }
 
 /// A plan, or why there is none.
-pub(crate) enum Prepared<S: Strategy, M> {
+pub(crate) enum MaybePlan<S: Strategy, M> {
     Ready(Plan<S, M>),
-    Not(Unasked),
-    Later(BoxFuture<'static, Planned<S, M>>),
+    Not(Skipped),
+    Later(BoxFuture<'static, PlanResult<S, M>>),
 }
 
 /// A plan, or why nothing is asked.
-pub(crate) type Planned<S, M> = Result<Plan<S, M>, Unasked>;
+pub(crate) type PlanResult<S, M> = Result<Plan<S, M>, Skipped>;
 
-/// Why a throttle asks nothing about a request, and whether the client is to feel it: of a shadow it does not.
-pub(crate) struct Unasked {
-    pub(crate) why: Why,
+/// SkipReason a throttle asks nothing about a request, and whether the client is to feel it: of a shadow it does not.
+pub(crate) struct Skipped {
+    pub(crate) reason: SkipReason,
     pub(crate) enforced: bool,
 }
 
-/// Why nothing is asked.
-pub(crate) enum Why {
+/// SkipReason nothing is asked.
+pub(crate) enum SkipReason {
     /// The request is not counted.
-    Skip(Origin),
-    Stop(RequestError),
+    NotCounted(Origin),
+    Error(RequestError),
 }
 
-impl<S: Strategy, M: Send> Prepared<S, M> {
+impl<S: Strategy, M: Send> MaybePlan<S, M> {
     /// The plan, once it is there.
-    pub(crate) async fn get(self) -> Planned<S, M> {
+    pub(crate) async fn get(self) -> PlanResult<S, M> {
         match self {
             Self::Ready(plan) => Ok(plan),
-            Self::Not(unasked) => Err(unasked),
+            Self::Not(skipped) => Err(skipped),
             Self::Later(planned) => planned.await,
         }
     }
 }
 
-impl<S: Strategy, M> From<Planned<S, M>> for Prepared<S, M> {
+impl<S: Strategy, M> From<PlanResult<S, M>> for MaybePlan<S, M> {
     #[inline(always)]
-    fn from(planned: Planned<S, M>) -> Self {
+    fn from(planned: PlanResult<S, M>) -> Self {
         match planned {
             Ok(plan) => Self::Ready(plan),
-            Err(unasked) => Self::Not(unasked),
+            Err(skipped) => Self::Not(skipped),
         }
     }
 }
 
-impl Unasked {
+impl Skipped {
     /// The cause for which the request does not pass, if it does not.
     pub(crate) fn cause(&self) -> Option<Cause> {
-        match &self.why {
-            Why::Stop(RequestError::Failed(failure)) => Some(Cause::Failed(failure.clone())),
-            Why::Stop(RequestError::Refused(refusal)) => Some(Cause::Refused(Some(refusal.clone()))),
-            Why::Skip(_) => None,
+        match &self.reason {
+            SkipReason::Error(RequestError::Failed(failure)) => Some(Cause::Failed(failure.clone())),
+            SkipReason::Error(RequestError::Refused(refusal)) => Some(Cause::Refused(Some(refusal.clone()))),
+            SkipReason::NotCounted(_) => None,
         }
     }
 
     pub(super) const fn skip(origin: Origin) -> Self {
-        Self { why: Why::Skip(origin), enforced: true }
+        Self { reason: SkipReason::NotCounted(origin), enforced: true }
     }
 }
 
-impl<S: Strategy> Settings<S> {
-    pub(super) fn exempt(&self) -> Unasked {
-        Unasked { why: Why::Skip(Origin::Exempt), enforced: self.enforcement.holds_for_all() }
+impl<S: Strategy> ThrottleSettings<S> {
+    pub(super) fn exempt(&self) -> Skipped {
+        Skipped { reason: SkipReason::NotCounted(Origin::Exempt), enforced: self.enforcement.holds_for_all() }
     }
 
     /// A request by this client, as far as it is known, cannot be asked about.
-    pub(super) fn stop(&self, client: Option<&Identity>, stop: RequestError) -> Unasked {
+    pub(super) fn stop(&self, client: Option<&Identity>, stop: RequestError) -> Skipped {
         let enforced = match client {
             Some(Identity::Key(client)) => self.enforcement.holds_for(client),
             _ => self.enforcement.holds_for_all(),
         };
-        Unasked { why: Why::Stop(stop), enforced }
+        Skipped { reason: SkipReason::Error(stop), enforced }
     }
 }

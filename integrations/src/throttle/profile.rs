@@ -11,7 +11,7 @@ use traffik_core::{ErasedKey, Origin, Timer};
 
 use crate::http::denial::Handler;
 use crate::http::on_error::OnError;
-use crate::http::request::{Piece, RequestError, RequestParts};
+use crate::http::request::{MaybeAsync, RequestError, RequestParts};
 use crate::http::response::Answers;
 use crate::identify::{Anonymous, Identify, Identity};
 use crate::middleware::background::Spawn;
@@ -21,7 +21,21 @@ use crate::rules::Rules;
 /// Counts requests apart within a throttle, such as by operation: put it into the extensions of a request, or give it
 /// to a [`Client`](crate::Client). Told to the storage, so its names are few and not a client's own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Scope(pub Arc<str>);
+pub struct Scope(Arc<str>);
+
+impl Scope {
+    /// The scope of this name.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
 
 impl From<&str> for Scope {
     fn from(name: &str) -> Self {
@@ -47,9 +61,9 @@ impl IdentityCache {
 
 /// Identities of a request's client that were found out before.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(SmallVec<[(IdentityCache, Identity); 1]>);
+pub(crate) struct IdentityMemo(SmallVec<[(IdentityCache, Identity); 1]>);
 
-impl Known {
+impl IdentityMemo {
     fn find(&self, cache: IdentityCache) -> Option<&Identity> {
         self.0.iter().find(|(known, _)| *known == cache).map(|(_, identity)| identity)
     }
@@ -62,14 +76,14 @@ impl Known {
 }
 
 /// The identifier of clients.
-pub(crate) enum Who {
+pub(crate) enum Identifier {
     Now(Box<dyn Identify>),
     Function(Box<dyn Fn(RequestParts<'_>) -> Result<Identity, RequestError> + Send + Sync>),
     Later(Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<Identity, RequestError>> + Send + Sync>),
 }
 
 /// Time on some runtime.
-pub(crate) struct Pause {
+pub(crate) struct DelayTimer {
     pub(crate) sleep: Box<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
     /// Starts a watch.
     pub(crate) watch: Box<dyn Fn() -> Watch + Send + Sync>,
@@ -78,7 +92,7 @@ pub(crate) struct Pause {
 /// Reports how much time has passed since it was started.
 pub(crate) type Watch = Box<dyn Fn() -> Duration + Send + Sync>;
 
-impl Pause {
+impl DelayTimer {
     pub(crate) fn on(timer: impl Timer + Send + Sync + 'static) -> Self {
         let timer = Arc::new(timer);
         let clock = Arc::clone(&timer);
@@ -96,7 +110,7 @@ impl Pause {
 pub(crate) struct Profile {
     pub(crate) uid: String,
     pub(crate) rules: Rules,
-    pub(crate) who: Who,
+    pub(crate) identifier: Identifier,
     pub(crate) anonymous: Anonymous,
     pub(crate) cache: Option<IdentityCache>,
     pub(crate) scope: Option<Scope>,
@@ -104,7 +118,7 @@ pub(crate) struct Profile {
     pub(crate) handler: Option<Handler>,
     pub(crate) on_error: OnError,
     /// Where delays are sat out, and the longest that is.
-    pub(crate) pause: Option<Arc<Pause>>,
+    pub(crate) pause: Option<Arc<DelayTimer>>,
     pub(crate) max_delay: Duration,
     pub(crate) spawner: Option<Arc<Spawn>>,
     pub(crate) observers: Vec<Box<dyn Observe>>,
@@ -112,24 +126,30 @@ pub(crate) struct Profile {
 
 impl Profile {
     /// Who is asking; what the throttle is to think of those about whom nothing is known is settled here.
-    pub(super) fn identity(&self, request: RequestParts<'_>, known: Option<&Known>) -> Piece<Identity> {
+    pub(super) fn identity(
+        &self,
+        request: RequestParts<'_>,
+        memo: Option<&IdentityMemo>,
+    ) -> MaybeAsync<Identity> {
         if let Some(cache) = self.cache {
-            let before = || request.extensions.get::<Known>();
-            let found = known.and_then(|known| known.find(cache)).or_else(|| before()?.find(cache));
+            let before = || request.extensions.get::<IdentityMemo>();
+            let found = memo.and_then(|memo| memo.find(cache)).or_else(|| before()?.find(cache));
             if let Some(identity) = found {
-                return Piece::Now(identity.clone());
+                return MaybeAsync::Now(identity.clone());
             }
         }
         let anonymous = self.anonymous;
-        match &self.who {
-            Who::Now(identifier) => Piece::Now(anonymous.applied_to(identifier.identify(request))),
-            Who::Function(function) => match function(request) {
-                Ok(identity) => Piece::Now(anonymous.applied_to(identity)),
-                Err(stop) => Piece::Later(Box::pin(ready(Err(stop)))),
+        match &self.identifier {
+            Identifier::Now(identifier) => {
+                MaybeAsync::Now(anonymous.applied_to(identifier.identify(request)))
+            }
+            Identifier::Function(function) => match function(request) {
+                Ok(identity) => MaybeAsync::Now(anonymous.applied_to(identity)),
+                Err(stop) => MaybeAsync::Later(Box::pin(ready(Err(stop)))),
             },
-            Who::Later(function) => {
+            Identifier::Later(function) => {
                 let identity = function(request);
-                Piece::Later(Box::pin(async move { identity.await.map(|it| anonymous.applied_to(it)) }))
+                MaybeAsync::Later(Box::pin(async move { identity.await.map(|it| anonymous.applied_to(it)) }))
             }
         }
     }

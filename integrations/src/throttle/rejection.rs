@@ -37,9 +37,9 @@ use crate::identify::ClientKey;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Rejection(Box<Inner>);
+pub struct Rejection(Box<RejectionInner>);
 
-struct Inner {
+struct RejectionInner {
     throttle: String,
     client: Option<ClientKey>,
     cause: Cause,
@@ -60,7 +60,7 @@ impl Rejection {
         cause: Cause,
         response: Response<Bytes>,
     ) -> Self {
-        Self(Box::new(Inner { throttle: throttle.to_owned(), client, cause, response }))
+        Self(Box::new(RejectionInner { throttle: throttle.to_owned(), client, cause, response }))
     }
 
     /// Rejects a request about which nothing could be asked.
@@ -103,7 +103,7 @@ impl Rejection {
     }
 
     /// The time after which to try again; `None` if no wait helps, or the answer names none. Exact for a
-    /// denial, and else that of `Retry-After`, in whole seconds, or of gRPC's pushback.
+    /// denial, and else that of `Retry-Settlement`, in whole seconds, or of gRPC's pushback.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if let Cause::Denied(outcome) = &self.0.cause {
@@ -142,7 +142,7 @@ impl From<Rejection> for Response<Bytes> {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { throttle, client, cause, .. } = &*self.0;
+        let RejectionInner { throttle, client, cause, .. } = &*self.0;
         let mut who = String::new();
         match client {
             Some(client) => client.name(&mut who)?,

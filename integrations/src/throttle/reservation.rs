@@ -10,18 +10,18 @@ use crate::error::ThrottleError;
 
 /// The states of a throttle: a storage, a name and a scope.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct StateNamespace {
     /// The address of the queue of waiters, which clones of a storage and layers around it share.
     storage: usize,
     uid: String,
     scope: Option<String>,
 }
 
-/// The number of throttles in each place.
-static PLACES: Mutex<BTreeMap<Place, usize>> = Mutex::new(BTreeMap::new());
+/// The number of throttles in each namespace.
+static NAMESPACES: Mutex<BTreeMap<StateNamespace, usize>> = Mutex::new(BTreeMap::new());
 
-/// A throttle's place, given back when dropped.
-pub(super) struct Reservation(Place);
+/// A throttle's namespace, given back when dropped.
+pub(super) struct Reservation(StateNamespace);
 
 impl Reservation {
     /// Reserves the place of a throttle, which MUST keep the storage for as long as this; refused if another
@@ -33,30 +33,34 @@ impl Reservation {
         is_shared: bool,
     ) -> Result<Self, ThrottleError> {
         let storage = std::ptr::from_ref(queue).addr();
-        let place = Place { storage, uid: uid.to_owned(), scope: scope.map(|Scope(scope)| (**scope).into()) };
-        let mut places = places();
-        if !is_shared && places.contains_key(&place) {
-            return Err(ThrottleError::Shared(place.uid));
+        let namespace = StateNamespace {
+            storage,
+            uid: uid.to_owned(),
+            scope: scope.map(|scope| scope.name().to_owned()),
+        };
+        let mut namespaces = namespaces();
+        if !is_shared && namespaces.contains_key(&namespace) {
+            return Err(ThrottleError::Shared(namespace.uid));
         }
-        *places.entry(place.clone()).or_default() += 1;
-        drop(places);
-        Ok(Self(place))
+        *namespaces.entry(namespace.clone()).or_default() += 1;
+        drop(namespaces);
+        Ok(Self(namespace))
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut places = places();
-        if let Some(throttles) = places.get_mut(&self.0) {
+        let mut namespaces = namespaces();
+        if let Some(throttles) = namespaces.get_mut(&self.0) {
             *throttles -= 1;
             if *throttles == 0 {
-                places.remove(&self.0);
+                namespaces.remove(&self.0);
             }
         }
     }
 }
 
-fn places() -> MutexGuard<'static, BTreeMap<Place, usize>> {
+fn namespaces() -> MutexGuard<'static, BTreeMap<StateNamespace, usize>> {
     // Nothing is left half done under the lock.
-    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+    NAMESPACES.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use traffik_core::{Class, Cost, ErasedKey, Seed, Strategy};
 
-use super::key::{Kinds, kinds_of};
-use crate::http::request::Source;
+use super::key::{StateKinds, kinds_of};
+use crate::http::request::FixedOr;
 
 /// For whom a throttle denies.
 #[derive(Clone, Debug, Default)]
@@ -60,35 +60,35 @@ impl Enforcement {
 
 /// What can be replaced, as it is for one request from its beginning to its end.
 #[derive(Clone)]
-pub(crate) struct Settings<S: Strategy> {
+pub(crate) struct ThrottleSettings<S: Strategy> {
     pub(crate) enabled: bool,
-    pub(crate) strategy: Source<S>,
+    pub(crate) strategy: FixedOr<S>,
     /// Those of the limit that was fixed last: limits of the same kinds share the states under its keys.
-    pub(super) kinds: Kinds,
-    pub(crate) cost: Source<S::Cost>,
-    pub(crate) class: Source<Class>,
+    pub(super) kinds: StateKinds,
+    pub(crate) cost: FixedOr<S::Cost>,
+    pub(crate) class: FixedOr<Class>,
     pub(crate) min_wait: Duration,
     pub(crate) enforcement: Enforcement,
 }
 
-impl<S: Strategy> Settings<S> {
+impl<S: Strategy> ThrottleSettings<S> {
     /// A limit that is enforced for all, at a cost of 1.
     pub(super) fn of(strategy: S) -> Self {
         Self {
             enabled: true,
             kinds: kinds_of(&strategy),
-            strategy: Source::Fixed(strategy),
-            cost: Source::Fixed(S::Cost::uniform(1)),
-            class: Source::Fixed(Class::default()),
+            strategy: FixedOr::Fixed(strategy),
+            cost: FixedOr::Fixed(S::Cost::uniform(1)),
+            class: FixedOr::Fixed(Class::default()),
             min_wait: Duration::ZERO,
             enforcement: Enforcement::Full,
         }
     }
 
     /// Replaces the limit, under the keys of the one before.
-    pub(super) fn set_limit(&mut self, strategy: S) {
+    pub(super) fn set_strategy(&mut self, strategy: S) {
         self.kinds = kinds_of(&strategy);
-        self.strategy = Source::Fixed(strategy);
+        self.strategy = FixedOr::Fixed(strategy);
     }
 
     /// Whether none of them is a function of the request.

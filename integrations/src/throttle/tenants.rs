@@ -34,10 +34,10 @@ use traffik_core::debug_fields;
 /// ```
 pub struct Tenants<K, M> {
     most: usize,
-    known: Mutex<Known<K, M>>,
+    known: Mutex<TenantStorages<K, M>>,
 }
 
-struct Known<K, M> {
+struct TenantStorages<K, M> {
     storages: HashMap<K, (M, u64)>,
     /// How often was asked so far.
     asked: u64,
@@ -47,7 +47,7 @@ impl<K: Eq + Hash + Clone, M: Clone> Tenants<K, M> {
     /// Keeps at most this many storages, and at least one.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        let known = Known { storages: HashMap::new(), asked: 0 };
+        let known = TenantStorages { storages: HashMap::new(), asked: 0 };
         Self { most: most.max(1), known: Mutex::new(known) }
     }
 

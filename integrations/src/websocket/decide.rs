@@ -13,7 +13,7 @@ use super::deny::{Denied, Next};
 use super::hold::{Answer, Asking, For, Held, Until, Wait, late};
 use super::meter::Asked;
 use super::{WsError, WsErrorAction, WsMessage, WsThrottle};
-use crate::evaluate::{Delayed, Ruling};
+use crate::evaluate::{DelayedTurn, Ruling};
 use crate::http::on_error::OUTAGE;
 use crate::middleware::background::aside;
 use crate::observe::RequestOutcome;
@@ -143,9 +143,9 @@ where
             let (clock, start) = (Arc::clone(&self.policy.now), (self.policy.now)());
             let watch = Box::new(move || clock().saturating_duration_since(start));
             let account = Arc::clone(&asking.meter);
-            turn = Delayed::enter(account, asking.meter.hit(asking.cost), &verdict, watch);
+            turn = DelayedTurn::enter(account, asking.meter.hit(asking.cost), &verdict, watch);
         }
-        let after = turn.as_ref().map_or(Duration::ZERO, Delayed::left);
+        let after = turn.as_ref().map_or(Duration::ZERO, DelayedTurn::left);
         let wait = |_| turn.take_if(|turn| self.has_time(&asking, turn.left()));
         match Ruling::of(outcome, enforced, wait) {
             Ruling::Pass if outcome.is_allowed() && !asking.waited.is_zero() => {
@@ -157,7 +157,7 @@ where
                 self.hold(asking, Wait::on(For::Turn(Box::new((turn, verdict))), sleep))
             }
             // Its turn is too far away: another one may have it.
-            Ruling::TurnAway(_) => match turn.and_then(Delayed::give_up) {
+            Ruling::TurnAway(_) => match turn.and_then(DelayedTurn::give_up) {
                 Some(refund) => self.hold(asking, Wait::on(For::Refund(after, verdict), refund)),
                 None => self.resume(asking, For::Refund(after, verdict), None, context),
             },

@@ -11,7 +11,7 @@ use traffik_core::{Origin, Strategy};
 use super::WsErrorAction;
 use super::meter::Meter;
 use super::policy::Sleep;
-use crate::evaluate::Delayed;
+use crate::evaluate::DelayedTurn;
 use crate::observe::RequestOutcome;
 
 /// A message that waits, and all that is known of it.
@@ -83,7 +83,7 @@ pub(super) enum For<S: Strategy> {
     /// For the storage; with when it was asked, if somebody wants to hear, and whether the limit is enforced.
     Storage(Option<Instant>, bool),
     /// For its turn, having been admitted with this verdict.
-    Turn(Box<(Delayed<S>, S::Verdict)>),
+    Turn(Box<(DelayedTurn<S>, S::Verdict)>),
     /// For what only observers are told of, since nobody runs that in the background.
     Beside,
     /// For the time at which to ask again.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use traffik_core::storage::{AsyncStorage, BackendError, Reply, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Key, Op, Origin, Strategy};
 
-use crate::evaluate::Account;
+use crate::evaluate::TurnAccount;
 use crate::middleware::background::Spawn;
 use crate::observe::RequestOutcome;
-use crate::throttle::{Client, Profile, Receipt, nowhere};
+use crate::throttle::{Client, Profile, ReceiptOf, nothing_fixed};
 
 /// A client of a throttle, ready to be asked about.
 pub(super) struct Meter<S: Strategy, M> {
@@ -57,10 +57,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         if !settings.enabled {
             return Asked::Nothing;
         }
-        let limit = plan.limit.as_ref().or(settings.strategy.fixed()).or(plan.settings.strategy.fixed());
+        let limit = plan.strategy.as_ref().or(settings.strategy.fixed()).or(plan.settings.strategy.fixed());
         let storage = plan.storage.as_ref().or(throttle.storage());
         let (Some(limit), Some(storage)) = (limit, storage) else {
-            return Asked::Limit(Reply::ready(Err(nowhere())), true);
+            return Asked::Limit(Reply::ready(Err(nothing_fixed())), true);
         };
         let reply = storage.apply(limit, self, op);
         Asked::Limit(reply, settings.enforcement.holds_for(&plan.client))
@@ -88,7 +88,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
     }
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> Account<S> for Meter<S, M> {
+impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for Meter<S, M> {
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         self.client.throttle.wait_queue(&self.client.plan)
     }
@@ -97,10 +97,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Account<S> for Meter<S, M> {
         show(self);
     }
 
-    fn refund(&self, hit: Hit<S::Cost>, receipt: Receipt<S>) -> Reply<S::Verdict> {
+    fn refund(&self, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Reply<S::Verdict> {
         match self.apply(&Op::Refund(hit, receipt)) {
             Asked::Limit(reply, _) => reply,
-            Asked::Nothing => Reply::ready(Err(nowhere())),
+            Asked::Nothing => Reply::ready(Err(nothing_fixed())),
         }
     }
 

@@ -126,12 +126,12 @@ fn strategies() -> Vec<Scene> {
             let one = stage.throttle("api", TokenBucket::new(rate!("5/h"))).headers(HeaderFormat::Draft10);
             let one = one.build().unwrap();
             stage.ask(&one, asks(1)).await;
-            one.set_limit(TokenBucket::new(rate!("3/h")));
+            one.set_strategy(TokenBucket::new(rate!("3/h")));
             stage.ask(&one, asks(1)).await;
             one.set_cost(2);
             stage.ask(&one, asks(1)).await;
             one.set_cost_by(|_| 1);
-            one.set_limit_by(|_| TokenBucket::new(rate!("9/h")));
+            one.set_strategy_by(|_| TokenBucket::new(rate!("9/h")));
             stage.ask(&one, asks(1)).await;
         }),
         scene("disabled, and enabled again by a registry", |stage| async move {
@@ -210,7 +210,7 @@ fn identities() -> Vec<Scene> {
     let anonymous = |told, anonymous| {
         scene(told, move |stage| async move {
             let one = stage.throttle("api", FixedWindow::new(rate!("1/min"))).headers(HeaderFormat::Draft10);
-            let one = one.identifier(Header(name("who"))).anonymous(anonymous).build().unwrap();
+            let one = one.identifier(Header::new(name("who"))).anonymous(anonymous).build().unwrap();
             let ann = || ask(1).with("who", "ann");
             stage.ask(&one, [ask(1), ask(2), ann(), ann(), ask(1).with("who", "bob")]).await;
         })
@@ -225,8 +225,8 @@ fn identities() -> Vec<Scene> {
         }),
         scene("by key, cookie, address and route", |stage| async move {
             let routes = Route::new(["/users/{id}"]).unwrap();
-            let all = CompositeKey::new().and(Peer::default()).and(ApiKey(name("key")));
-            let all = all.and(Cookie("session".to_owned())).and(routes);
+            let all = CompositeKey::new().and(Peer::default()).and(ApiKey::new(name("key")));
+            let all = all.and(Cookie::new("session")).and(routes);
             let one =
                 stage.throttle("api", FixedWindow::new(rate!("1/min"))).identifier(all).build().unwrap();
             let known = |path| ask(1).to("GET", path).with("key", "k").with("cookie", "a=b; session=s");

@@ -159,10 +159,10 @@ fn functions() -> Vec<Scene> {
         };
     }
     scenes! {
-        "the limit fails": limit_by failed::<FixedWindow>();
-        "the limit fails later": limit_by_async async { failed::<FixedWindow>() };
-        "the limit is refused": limit_by refused::<FixedWindow>();
-        "the limit is refused later": limit_by_async async { refused::<FixedWindow>() };
+        "the limit fails": strategy_by failed::<FixedWindow>();
+        "the limit fails later": strategy_by_async async { failed::<FixedWindow>() };
+        "the limit is refused": strategy_by refused::<FixedWindow>();
+        "the limit is refused later": strategy_by_async async { refused::<FixedWindow>() };
         "the cost fails": cost_by failed::<u32>();
         "the cost fails later": cost_by_async async { failed::<u32>() };
         "the cost is refused": cost_by refused::<u32>();

@@ -101,7 +101,7 @@ fn within() -> Vec<Scene> {
             let known = one.client_for(client.key().clone()).scope("export").cost(9);
             line(format!("check in a scope: {}", said(&known.check().await.unwrap())));
             stage.notes.left();
-            one.set_limit_by(|_| TokenBucket::new(rate!("5/h")));
+            one.set_strategy_by(|_| TokenBucket::new(rate!("5/h")));
             line(format!("no limit: {}", one.client_for(client.key().clone()).check().await.unwrap_err()));
         }),
         scene("a quota is charged as one", |stage| async move {

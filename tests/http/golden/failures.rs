@@ -81,7 +81,7 @@ fn more() -> Vec<Scene> {
         scene("functions of all fail", move |stage| async move {
             let of = |uid, on_error| {
                 let one = bucket(&stage, uid, &[], on_error);
-                one.limit_by(move |_| Err(failure().into())).build().unwrap()
+                one.strategy_by(move |_| Err(failure().into())).build().unwrap()
             };
             let wait = OnError::ThrottleFor(Duration::from_secs(9));
             let all = ThrottleSet::new()
@@ -93,7 +93,7 @@ fn more() -> Vec<Scene> {
         scene("a function of one fails, and the other denies", move |stage| async move {
             for on_error in [OnError::Allow, OnError::Throttle] {
                 let one = bucket(&stage, "one", &[], on_error);
-                let one = one.limit_by(move |_| Err(failure().into())).build().unwrap();
+                let one = one.strategy_by(move |_| Err(failure().into())).build().unwrap();
                 let other = bucket(&stage, "other", &[], OnError::Throttle).cost(2).build().unwrap();
                 stage.among(&ThrottleSet::new().and(one).and(other), asks(2)).await;
             }

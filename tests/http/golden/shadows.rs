@@ -53,7 +53,7 @@ fn alone() -> Vec<Scene> {
             let exempt = |_: RequestParts<'_>| Identity::Exempt;
             stage.ask(&shadow(&stage, &[]).identifier(exempt).build().unwrap(), [slowly()]).await;
             let failure = || traffik::storage::BackendError::new(ErrorKind::Other, "unknown");
-            let one = shadow(&stage, &[]).limit_by(move |_| Err(failure().into()));
+            let one = shadow(&stage, &[]).strategy_by(move |_| Err(failure().into()));
             stage.ask(&one.on_error(OnError::Raise).build().unwrap(), [slowly()]).await;
         }),
         scene("what responses decide of a shadow", move |stage| async move {

@@ -357,7 +357,7 @@ impl Ask {
         *request.uri_mut() = self.path.parse().unwrap();
         if self.peer > 0 {
             let address = ([192, 0, 2, self.peer], 1000).into();
-            request.extensions_mut().insert(PeerAddress(address));
+            request.extensions_mut().insert(PeerAddress::new(address));
         }
         if let Some(scope) = self.scope {
             request.extensions_mut().insert(Scope::from(scope));

@@ -18,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn request() -> Request<String> {
     let mut request = Request::new(String::new());
-    request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 1000).into()));
+    request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 1000).into()));
     request
 }
 

@@ -65,7 +65,7 @@ fn golden_costs() {
 fn clients() -> Vec<Scene> {
     vec![
         scene("a user with two connections, and one with another", |stage| async move {
-            let users = Header("x-user".parse().unwrap());
+            let users = Header::new("x-user".parse().unwrap());
             let throttle = stage.throttle(window(), &[]).identifier(users).build().unwrap();
             let mut peers = Vec::new();
             for (name, user) in [("ann 1: ", "ann"), ("ann 2: ", "ann"), ("bob: ", "bob")] {
@@ -115,7 +115,7 @@ fn clients() -> Vec<Scene> {
             peer.step(Text("as a shadow")).await;
             throttle.set_enforcement(Enforcement::Full);
             peer.step(Text("denied")).await;
-            throttle.set_limit(FixedWindow::new(rate!("3/10s")));
+            throttle.set_strategy(FixedWindow::new(rate!("3/10s")));
             peer.step(Text("c")).await;
             throttle.set_cost(2);
             peer.steps([Text("d"), Wait(10_000), Text("e"), Text("f"), Close]).await;

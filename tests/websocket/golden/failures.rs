@@ -85,7 +85,7 @@ fn golden_failures() {
         }));
     }
     scenes.push(scene("no limit is known", |stage| async move {
-        let throttle = stage.throttle(window(), &[]).limit_by(|_| window()).build().unwrap();
+        let throttle = stage.throttle(window(), &[]).strategy_by(|_| window()).build().unwrap();
         stage.connection(throttle.client_for(ClientKey::of("ann")), stage.policy(), [Text("a"), Close]).await;
     }));
     play("failures", &scenes);

@@ -71,7 +71,7 @@ fn request(name: &'static str, peer: IpAddr, hops: &[(Hop, bool)]) -> Request<()
     }
     let request = lines.iter().fold(Request::builder(), |request, line| request.header(name, line));
     let mut request = request.body(()).unwrap();
-    request.extensions_mut().insert(PeerAddress((peer, 1).into()));
+    request.extensions_mut().insert(PeerAddress::new((peer, 1).into()));
     request
 }
 
@@ -109,7 +109,7 @@ proptest! {
         let (client, known) = model(peer, &hops);
         prop_assert_eq!(of(ForwardedHeader::XForwardedFor, &request), Some(client));
         prop_assert_eq!(is_known(ForwardedHeader::XForwardedFor, &request, client), known);
-        prop_assert_eq!(of(ForwardedHeader::Forwarded, &request), Some(peer), "the header of another dialect is not read");
+        prop_assert_eq!(of(ForwardedHeader::Forwarded, &request), Some(peer), "the header of another format is not read");
     }
 
     #[test]
@@ -120,7 +120,7 @@ proptest! {
         prop_assert_eq!(is_known(ForwardedHeader::Forwarded, &request, client), known);
         let decoy = HeaderValue::from_static("6.6.6.6");
         request.headers_mut().insert("x-forwarded-for", decoy);
-        prop_assert_eq!(of(ForwardedHeader::Forwarded, &request), Some(client), "the header of another dialect is not read");
+        prop_assert_eq!(of(ForwardedHeader::Forwarded, &request), Some(client), "the header of another format is not read");
     }
 
     #[test]
@@ -133,7 +133,7 @@ proptest! {
             (ForwardedHeader::Forwarded, "forwarded", format!("{written}, for={real};host=\"{}\"", "a,".repeat(1_000))),
         ] {
             let mut request = Request::builder().header(name, appended).body(()).unwrap();
-            request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+            request.extensions_mut().insert(PeerAddress::new(([10, 0, 0, 1], 1).into()));
             prop_assert_eq!(of(via, &request), Some(real), "{}", written);
         }
     }
@@ -141,7 +141,7 @@ proptest! {
     #[test]
     fn any_bytes_are_taken(lines in prop::collection::vec(prop::collection::vec(32u8.., 0..80), 0..4)) {
         let mut request = Request::new(());
-        request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+        request.extensions_mut().insert(PeerAddress::new(([10, 0, 0, 1], 1).into()));
         for name in ["forwarded", "x-forwarded-for", "x-real-ip", "cookie"] {
             for line in &lines {
                 if let Ok(value) = HeaderValue::from_bytes(line) {
@@ -153,7 +153,7 @@ proptest! {
             prop_assert!(of(via, &request).is_some());
         }
         let name = http::header::COOKIE;
-        let _ = crate::identify::Cookie("a".to_owned()).identify((&request).into());
+        let _ = crate::identify::Cookie::new("a").identify((&request).into());
         let _ = crate::identify::ClassHeaders::from_anyone().tier(name.clone()).of((&request).into());
         // Some lines are no value of a header.
         let sent = request.headers().get_all(&name).iter().count();
@@ -166,7 +166,7 @@ proptest! {
     #[test]
     fn a_long_line_is_no_burden(piece in prop_oneof![Just(","), Just("for=10.0.0.1,"), Just("\","), Just("for=10.0.0.1;x=\",,,,\","), Just(",a=\"b,c\";d=\"")]) {
         let mut request = Request::builder().header("forwarded", piece.repeat(4_000)).body(()).unwrap();
-        request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+        request.extensions_mut().insert(PeerAddress::new(([10, 0, 0, 1], 1).into()));
         prop_assert_eq!(of(ForwardedHeader::Forwarded, &request), Some(IpAddr::from([10, 0, 0, 1])));
     }
 }
@@ -199,7 +199,7 @@ fn the_examples_of_the_standard() {
         let request =
             lines.iter().fold(Request::builder(), |request, line| request.header("forwarded", *line));
         let mut request = request.body(()).unwrap();
-        request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+        request.extensions_mut().insert(PeerAddress::new(([10, 0, 0, 1], 1).into()));
         let two = Networks::parse(["10.0.0.0/8", "198.51.100.17"]).unwrap();
         for (trusted, client) in [(trusted(), taken), (two, behind_another)] {
             let address = ClientAddress::new(trusted, ForwardedHeader::Forwarded);
@@ -215,7 +215,7 @@ fn x_real_ip_is_said_once_by_a_proxy() {
     let ask = |peer: [u8; 4], lines: &[&'static str]| {
         let request = lines.iter().fold(Request::builder(), |it, line| it.header("x-real-ip", *line));
         let mut request = request.body(()).unwrap();
-        request.extensions_mut().insert(PeerAddress((peer, 1).into()));
+        request.extensions_mut().insert(PeerAddress::new((peer, 1).into()));
         of(ForwardedHeader::XRealIp, &request).unwrap().to_string()
     };
     let proxy = [10, 0, 0, 1];
@@ -246,7 +246,7 @@ fn no_header_is_read_but_the_one_that_was_named() {
     let request =
         (0..headers.len()).fold(Request::builder(), |it, at| it.header(headers[at], written(at))).body(());
     let mut request = request.unwrap();
-    request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+    request.extensions_mut().insert(PeerAddress::new(([10, 0, 0, 1], 1).into()));
     let own = ForwardedHeader::Header(HeaderName::from_static("x-ip"));
     let vias = [
         ForwardedHeader::XForwardedFor,
@@ -260,7 +260,7 @@ fn no_header_is_read_but_the_one_that_was_named() {
         assert_eq!(of(via.clone(), &request).unwrap().to_string(), format!("192.0.2.{at}"), "{via:?}");
         // Each is believed from a trusted proxy only.
         let mut other = request.clone();
-        other.extensions_mut().insert(PeerAddress(([198, 51, 100, 1], 1).into()));
+        other.extensions_mut().insert(PeerAddress::new(([198, 51, 100, 1], 1).into()));
         assert_eq!(of(via, &other).unwrap().to_string(), "198.51.100.1");
     }
     assert_eq!(ForwardedHeader::default(), ForwardedHeader::XForwardedFor);
@@ -271,7 +271,7 @@ fn x_real_ip_that_is_none_exempts_nobody() {
     for (lines, exempt) in [(&[][..], true), (&["unknown"], false), (&["10.0.0.1", "10.0.0.1"], false)] {
         let request = lines.iter().fold(Request::builder(), |it, line| it.header("x-real-ip", *line));
         let mut request = request.body(()).unwrap();
-        request.extensions_mut().insert(PeerAddress(([10, 0, 0, 1], 1).into()));
+        request.extensions_mut().insert(PeerAddress::new(([10, 0, 0, 1], 1).into()));
         let client = ClientAddress::new(trusted(), ForwardedHeader::XRealIp);
         assert_eq!(client.is_in(&trusted(), (&request).into()), exempt, "{lines:?}");
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use traffik_core::{Class, Strategy};
 
 use super::ThrottleBuilder;
-use crate::http::request::{Fallible, Source};
+use crate::http::request::{Fallible, FixedOr};
 use crate::identify::RequestParts;
 
 impl<S: Strategy, M> ThrottleBuilder<S, M> {
@@ -13,26 +13,26 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     ///
     /// Limits of one strategy and period share a client's state: what was used of 100 a minute stays used of
     /// 20 a minute. Others keep a state each: under 5 an hour and 100 a second a client has both, whole.
-    pub fn limit_by<A: Fallible<S>>(
+    pub fn strategy_by<A: Fallible<S>>(
         mut self,
         limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) -> Self {
-        self.settings.strategy = Source::function(limit);
+        self.settings.strategy = FixedOr::function(limit);
         self
     }
 
     /// The same, answered asynchronously.
-    pub fn limit_by_async<A: Fallible<S> + 'static, F: Future<Output = A> + Send + 'static>(
+    pub fn strategy_by_async<A: Fallible<S> + 'static, F: Future<Output = A> + Send + 'static>(
         mut self,
         limit: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
-        self.settings.strategy = Source::awaited(limit);
+        self.settings.strategy = FixedOr::awaited(limit);
         self
     }
 
     /// Every request costs this much, instead of 1.
     pub fn cost(mut self, cost: S::Cost) -> Self {
-        self.settings.cost = Source::Fixed(cost);
+        self.settings.cost = FixedOr::Fixed(cost);
         self
     }
 
@@ -41,7 +41,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         cost: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) -> Self {
-        self.settings.cost = Source::function(cost);
+        self.settings.cost = FixedOr::function(cost);
         self
     }
 
@@ -50,13 +50,13 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         cost: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
-        self.settings.cost = Source::awaited(cost);
+        self.settings.cost = FixedOr::awaited(cost);
         self
     }
 
     /// Every request is of this class, such as that of the instance it is handled by.
     pub fn class(mut self, class: Class) -> Self {
-        self.settings.class = Source::Fixed(class);
+        self.settings.class = FixedOr::Fixed(class);
         self
     }
 
@@ -66,7 +66,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         class: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) -> Self {
-        self.settings.class = Source::function(class);
+        self.settings.class = FixedOr::function(class);
         self
     }
 
@@ -75,7 +75,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         mut self,
         class: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
-        self.settings.class = Source::awaited(class);
+        self.settings.class = FixedOr::awaited(class);
         self
     }
 }

@@ -26,7 +26,7 @@ use crate::middleware::background::{Spawn, background};
 /// use std::sync::Arc;
 ///
 /// let base = ThrottleDefaults::new(Arc::new(Local(Memory::new(10_000))))
-///     .identifier(ApiKey("x-api-key".parse()?))
+///     .identifier(ApiKey::new("x-api-key".parse()?))
 ///     .headers(HeaderFormat::Draft10)
 ///     .on_throttled(|denial| denial.response());
 /// let reads = base.throttle("reads", Gcra::new(rate!("50/s"))).build()?;
@@ -38,7 +38,7 @@ use crate::middleware::background::{Spawn, background};
 pub struct ThrottleDefaults<M> {
     storage: M,
     identifier: Option<Arc<dyn Identify>>,
-    dialect: HeaderFormat,
+    format: HeaderFormat,
     handler: Option<Handler>,
     on_error: OnError,
     spawner: Option<Arc<Spawn>>,
@@ -48,8 +48,8 @@ impl<M> ThrottleDefaults<M> {
     /// Throttles in this storage.
     #[must_use]
     pub fn new(storage: M) -> Self {
-        let (dialect, on_error) = (HeaderFormat::None, OnError::Throttle);
-        Self { storage, identifier: None, dialect, handler: None, on_error, spawner: None }
+        let (format, on_error) = (HeaderFormat::None, OnError::Throttle);
+        Self { storage, identifier: None, format, handler: None, on_error, spawner: None }
     }
 
     /// They count by what `identifier` says.
@@ -68,10 +68,10 @@ impl<M> ThrottleDefaults<M> {
         self.identifier(identifier)
     }
 
-    /// They tell clients where they stand in this dialect.
+    /// They tell clients where they stand in this format.
     #[must_use]
-    pub fn headers(self, dialect: HeaderFormat) -> Self {
-        Self { dialect, ..self }
+    pub fn headers(self, format: HeaderFormat) -> Self {
+        Self { format, ..self }
     }
 
     /// They answer denials so.
@@ -106,7 +106,7 @@ impl<M> ThrottleDefaults<M> {
         M: AsyncStorage<S> + Clone + 'static,
     {
         let mut builder = Throttle::builder(uid, strategy, self.storage.clone())
-            .headers(self.dialect)
+            .headers(self.format)
             .on_error(self.on_error.clone())
             .common(self.handler.clone(), self.spawner.clone());
         if let Some(identifier) = &self.identifier {

@@ -7,7 +7,7 @@ use http::response::Parts;
 use traffik_core::{Hit, Op, Strategy, Verdict};
 
 /// What is done once the head of a response is there.
-pub(crate) enum After<S: Strategy> {
+pub(crate) enum Settlement<S: Strategy> {
     Nothing,
     /// The charge is given back unless the response counts.
     ChargeIf(Arc<dyn Fn(&Parts) -> bool + Send + Sync>),
@@ -15,13 +15,13 @@ pub(crate) enum After<S: Strategy> {
     Settle(Arc<dyn Fn(&Parts) -> Bill<S> + Send + Sync>),
 }
 
-pub(crate) type Receipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
+pub(crate) type ReceiptOf<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
 /// What makes up for the difference between a charge and the true cost, which follows from the length of a body.
 pub(super) type Bill<S> =
-    Box<dyn Fn(Hit<<S as Strategy>::Cost>, Receipt<S>, u64) -> Option<Op<S>> + Send + Sync>;
+    Box<dyn Fn(Hit<<S as Strategy>::Cost>, ReceiptOf<S>, u64) -> Option<Op<S>> + Send + Sync>;
 
-impl<S: Strategy<Cost = u32>> After<S> {
+impl<S: Strategy<Cost = u32>> Settlement<S> {
     /// Settles by what `cost` says of the head and the length of the body.
     pub(crate) fn settle(cost: impl Fn(&Parts, u64) -> u32 + Send + Sync + 'static) -> Self {
         let cost = Arc::new(cost);

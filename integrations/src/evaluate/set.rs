@@ -9,15 +9,15 @@ use http::response::Parts;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
 use traffik_core::{Origin, Strategy};
 
-use super::answer::{self, Admitted, Waited};
-use super::contract::{Decided, Failing, NotDecided, Part};
+use super::answer::{self, Admitted, WaitOutcome};
+use super::contract::{Evaluation, EvaluationPart, Failing, NotDecided};
 use super::decide::decide;
 use super::planned::PlannedThrottle;
 use crate::http::request::{RequestError, RequestParts};
 use crate::identify::Identity;
 use crate::middleware::admission::{Action, Admission, Completion};
-use crate::rules::{Matching, Rank};
-use crate::throttle::{Known, Planned, Prepared, Throttle, Why};
+use crate::rules::{Applicability, Rank};
+use crate::throttle::{IdentityMemo, MaybePlan, PlanResult, SkipReason, Throttle};
 
 /// The throttles that count a request, of several that match it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) enum MatchPolicy {
 /// ```
 #[derive(Clone, Default)]
 pub struct ThrottleSet {
-    members: Arc<Vec<Box<dyn Member>>>,
+    members: Arc<Vec<Box<dyn SetMember>>>,
     which: MatchPolicy,
 }
 
@@ -82,7 +82,7 @@ impl ThrottleSet {
     /// These, and one more.
     #[must_use]
     pub fn and<S: Strategy, M: AsyncStorage<S> + 'static>(mut self, throttle: Throttle<S, M>) -> Self {
-        let throttle: Box<dyn Member> = Box::new(throttle);
+        let throttle: Box<dyn SetMember> = Box::new(throttle);
         let members = self.members.iter().map(|member| member.boxed()).chain([throttle]);
         self.members = Arc::new(members.collect());
         self
@@ -103,11 +103,11 @@ impl ThrottleSet {
 
     /// Lists the throttles that may apply to a request.
     fn asked(&self, request: RequestParts<'_>) -> Vec<Candidate> {
-        let mut known = Known::default();
+        let mut memo = IdentityMemo::default();
         let asked = self.members.iter().filter_map(|member| {
             let applies = member.matching(request);
-            let is_asked = !matches!(applies, Matching::No);
-            is_asked.then(|| Candidate { applies, part: member.part(request, &mut known) })
+            let is_asked = !matches!(applies, Applicability::No);
+            is_asked.then(|| Candidate { applies, part: member.part(request, &mut memo) })
         });
         asked.collect()
     }
@@ -115,9 +115,9 @@ impl ThrottleSet {
 
 impl Admission for ThrottleSet {
     type Permit = Admitted;
-    type Work = Waited;
+    type Work = WaitOutcome;
 
-    fn enter(&self, request: RequestParts<'_>) -> Action<Admitted, Waited> {
+    fn enter(&self, request: RequestParts<'_>) -> Action<Admitted, WaitOutcome> {
         let (asked, which) = (self.asked(request), self.which);
         if asked.is_empty() {
             return Action::Pass(Admitted::default());
@@ -125,7 +125,7 @@ impl Admission for ThrottleSet {
         Action::Wait(Box::pin(find_out(asked, which)))
     }
 
-    fn resume(&self, request: RequestParts<'_>, waited: Waited) -> Action<Admitted, Waited> {
+    fn resume(&self, request: RequestParts<'_>, waited: WaitOutcome) -> Action<Admitted, WaitOutcome> {
         answer::resume(request, waited)
     }
 
@@ -139,115 +139,115 @@ impl Admission for ThrottleSet {
 }
 
 /// A throttle of whatever type.
-trait Member: Send + Sync {
+trait SetMember: Send + Sync {
     fn uid(&self) -> &str;
-    fn boxed(&self) -> Box<dyn Member>;
-    fn matching(&self, request: RequestParts<'_>) -> Matching;
+    fn boxed(&self) -> Box<dyn SetMember>;
+    fn matching(&self, request: RequestParts<'_>) -> Applicability;
 
     /// Plans how to ask it about a request that it applies to.
-    fn part(&self, request: RequestParts<'_>, known: &mut Known) -> Pending;
+    fn part(&self, request: RequestParts<'_>, memo: &mut IdentityMemo) -> PendingPart;
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> Member for Throttle<S, M> {
+impl<S: Strategy, M: AsyncStorage<S> + 'static> SetMember for Throttle<S, M> {
     fn uid(&self) -> &str {
         Throttle::uid(self)
     }
 
-    fn boxed(&self) -> Box<dyn Member> {
+    fn boxed(&self) -> Box<dyn SetMember> {
         Box::new(self.clone())
     }
 
-    fn matching(&self, request: RequestParts<'_>) -> Matching {
+    fn matching(&self, request: RequestParts<'_>) -> Applicability {
         self.0.profile.rules.matching(request)
     }
 
-    fn part(&self, request: RequestParts<'_>, known: &mut Known) -> Pending {
-        let prepared = self.plan(request, Some(known));
-        if let (Prepared::Ready(plan), Some(cache)) = (&prepared, self.0.profile.cache) {
-            known.add(cache, Identity::Key(plan.client.clone()));
+    fn part(&self, request: RequestParts<'_>, memo: &mut IdentityMemo) -> PendingPart {
+        let prepared = self.plan(request, Some(memo));
+        if let (MaybePlan::Ready(plan), Some(cache)) = (&prepared, self.0.profile.cache) {
+            memo.add(cache, Identity::Key(plan.client.clone()));
         }
         let throttle = self.clone();
         match prepared {
-            Prepared::Later(planned) => {
-                Pending::Later(Box::pin(async move { throttle.pending(planned.await) }))
+            MaybePlan::Later(planned) => {
+                PendingPart::Later(Box::pin(async move { throttle.pending(planned.await) }))
             }
-            Prepared::Ready(plan) => throttle.pending(Ok(plan)),
-            Prepared::Not(unasked) => throttle.pending(Err(unasked)),
+            MaybePlan::Ready(plan) => throttle.pending(Ok(plan)),
+            MaybePlan::Not(skipped) => throttle.pending(Err(skipped)),
         }
     }
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Turns a plan into a part of the evaluation, or says why there is none.
-    pub(super) fn pending(self, planned: Planned<S, M>) -> Pending {
-        let unasked = match planned {
-            Ok(plan) => return Pending::Ready(Box::new(PlannedThrottle::new(self, Arc::new(plan)))),
-            Err(unasked) => unasked,
+    pub(super) fn pending(self, planned: PlanResult<S, M>) -> PendingPart {
+        let skipped = match planned {
+            Ok(plan) => return PendingPart::Ready(Box::new(PlannedThrottle::new(self, Arc::new(plan)))),
+            Err(skipped) => skipped,
         };
-        self.report_unasked(&unasked);
-        match unasked.why {
+        self.report_skipped(&skipped);
+        match skipped.reason {
             // A shadow's client is counted by others as if there were none.
-            _ if !unasked.enforced => Pending::NotDecided(self.not_decided(Origin::Shadow)),
-            Why::Skip(origin) => Pending::NotDecided(self.not_decided(origin)),
-            Why::Stop(stop) => Pending::Stop(stop, self.failing(None, None)),
+            _ if !skipped.enforced => PendingPart::NotDecided(self.not_decided(Origin::Shadow)),
+            SkipReason::NotCounted(origin) => PendingPart::NotDecided(self.not_decided(origin)),
+            SkipReason::Error(stop) => PendingPart::Stop(stop, self.failing(None, None)),
         }
     }
 }
 
 /// A throttle that may have to be asked.
 pub(super) struct Candidate {
-    pub(super) applies: Matching,
-    pub(super) part: Pending,
+    pub(super) applies: Applicability,
+    pub(super) part: PendingPart,
 }
 
 /// A throttle's part of an evaluation, there or on its way.
-pub(super) enum Pending {
-    Ready(Box<dyn Part>),
+pub(super) enum PendingPart {
+    Ready(Box<dyn EvaluationPart>),
     /// It does not count the request.
     NotDecided(NotDecided),
     Stop(RequestError, Failing),
-    Later(BoxFuture<'static, Pending>),
+    Later(BoxFuture<'static, PendingPart>),
 }
 
 /// Finds out what is to be asked, and decides.
-pub(super) async fn find_out(asked: Vec<Candidate>, which: MatchPolicy) -> Waited {
+pub(super) async fn find_out(asked: Vec<Candidate>, which: MatchPolicy) -> WaitOutcome {
     let (mut parts, mut failed, mut taken, mut not_decided) = (Vec::new(), Vec::new(), false, None);
     for pending in applying(asked, which).await {
         let part = match pending {
-            Pending::Later(part) => part.await,
+            PendingPart::Later(part) => part.await,
             part => part,
         };
-        let is_shadow = matches!(&part, Pending::Ready(part) if !part.is_enforced());
+        let is_shadow = matches!(&part, PendingPart::Ready(part) if !part.is_enforced());
         if which == MatchPolicy::MostSpecific && taken && !is_shadow {
             continue;
         }
-        let is_absent = matches!(&part, Pending::NotDecided(it) if it.origin != Origin::Exempt);
+        let is_absent = matches!(&part, PendingPart::NotDecided(it) if it.origin != Origin::Exempt);
         taken |= !is_shadow && !is_absent;
         match part {
-            Pending::Ready(part) => parts.push(part),
-            Pending::Stop(RequestError::Refused(refusal), _) => {
-                return Waited::decision(ready(Decided::Refused(refusal)), None).await;
+            PendingPart::Ready(part) => parts.push(part),
+            PendingPart::Stop(RequestError::Refused(refusal), _) => {
+                return WaitOutcome::decision(ready(Evaluation::Refused(refusal)), None).await;
             }
-            Pending::Stop(RequestError::Failed(failure), failing) => failed.push((failing, failure)),
-            Pending::NotDecided(skipped) => not_decided = Some(skipped.or(not_decided)),
-            Pending::Later(_) => {}
+            PendingPart::Stop(RequestError::Failed(failure), failing) => failed.push((failing, failure)),
+            PendingPart::NotDecided(skipped) => not_decided = Some(skipped.or(not_decided)),
+            PendingPart::Later(_) => {}
         }
     }
     if failed.is_empty() {
-        return Waited::decision(decide(parts), not_decided).await;
+        return WaitOutcome::decision(decide(parts), not_decided).await;
     }
-    Waited::decision(ready(Decided::Failed { failed, others: parts }), not_decided).await
+    WaitOutcome::decision(ready(Evaluation::Failed { failed, others: parts }), not_decided).await
 }
 
 /// Lists the parts of those that apply, in the order in which they count.
-async fn applying(asked: Vec<Candidate>, which: MatchPolicy) -> Vec<Pending> {
+async fn applying(asked: Vec<Candidate>, which: MatchPolicy) -> Vec<PendingPart> {
     let mut applying = Vec::with_capacity(asked.len());
     for Candidate { applies, part } in asked {
         let rank = match (applies, which) {
-            (Matching::No, _) => None,
-            (Matching::Yes(rank), _) => Some(rank),
-            (Matching::Later(open), MatchPolicy::MostSpecific) => open.rank().await,
-            (Matching::Later(open), MatchPolicy::All) => open.applies().await.then(Rank::default),
+            (Applicability::No, _) => None,
+            (Applicability::Yes(rank), _) => Some(rank),
+            (Applicability::Later(open), MatchPolicy::MostSpecific) => open.rank().await,
+            (Applicability::Later(open), MatchPolicy::All) => open.applies().await.then(Rank::default),
         };
         applying.extend(rank.map(|rank| (rank, part)));
     }

@@ -25,9 +25,9 @@ use super::plan::Plan;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct RateLimitStatus(Arc<Inner>);
+pub struct RateLimitStatus(Arc<StatusInner>);
 
-struct Inner {
+struct StatusInner {
     throttle: String,
     policies: Vec<(String, Decision)>,
     origin: Origin,
@@ -36,18 +36,18 @@ struct Inner {
 
 /// All that were noted on a request, the outermost first.
 #[derive(Clone, Default)]
-struct Noted(Vec<RateLimitStatus>);
+struct StatusList(Vec<RateLimitStatus>);
 
 impl RateLimitStatus {
     /// What the throttle of this name has noted on a request.
     #[must_use]
     pub fn of(extensions: &Extensions, throttle: &str) -> Option<Self> {
-        Self::all(extensions).find(|standing| standing.throttle() == throttle).cloned()
+        Self::all(extensions).find(|status| status.throttle() == throttle).cloned()
     }
 
     /// What all throttles have noted on a request, the outermost first.
     pub fn all(extensions: &Extensions) -> impl Iterator<Item = &Self> {
-        extensions.get::<Noted>().into_iter().flat_map(|noted| &noted.0)
+        extensions.get::<StatusList>().into_iter().flat_map(|noted| &noted.0)
     }
 
     /// The name of the throttle.
@@ -75,8 +75,8 @@ impl RateLimitStatus {
 
 impl fmt::Debug for RateLimitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { throttle, policies, origin, .. } = &*self.0;
-        f.debug_struct("Standing")
+        let StatusInner { throttle, policies, origin, .. } = &*self.0;
+        f.debug_struct("RateLimitStatus")
             .field("throttle", throttle)
             .field("policies", policies)
             .field("origin", origin)
@@ -97,13 +97,13 @@ pub(crate) fn expose<S, M>(
 {
     let (mut policies, answers) = (Vec::new(), &throttle.0.profile.answers);
     verdict.for_each(&mut |decision| {
-        policies.push((answers.told(policies.len(), decision).name.to_owned(), *decision));
+        policies.push((answers.policy(policies.len(), decision).name.to_owned(), *decision));
     });
     let (asked, about) = (throttle.clone(), Arc::clone(plan));
     let stat = Box::new(move || -> BoxFuture<'static, Result<StatsSnapshot, BackendError>> {
         let (asked, about) = (asked.clone(), Arc::clone(&about));
         Box::pin(async move { asked.figures(&about).await.map(|stat| StatsSnapshot::of(&stat)) })
     });
-    let inner = Inner { throttle: throttle.uid().to_owned(), policies, origin, stat };
-    extensions.get_or_insert_default::<Noted>().0.push(RateLimitStatus(Arc::new(inner)));
+    let inner = StatusInner { throttle: throttle.uid().to_owned(), policies, origin, stat };
+    extensions.get_or_insert_default::<StatusList>().0.push(RateLimitStatus(Arc::new(inner)));
 }

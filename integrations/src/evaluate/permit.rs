@@ -9,7 +9,7 @@ use traffik_core::{Origin, Strategy, Verdict, debug_fields};
 
 use crate::identify::Identity;
 use crate::middleware::admission::Completion;
-use crate::throttle::{Known, Plan, Throttle};
+use crate::throttle::{IdentityMemo, Plan, Throttle};
 
 /// A request that a throttle lets pass, until its response is there.
 pub struct Permit<S: Strategy, M> {
@@ -51,7 +51,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Permit<S, M> {
     pub(super) fn mark(&self, throttle: &Throttle<S, M>, extensions: &mut Extensions) {
         if let (Some(cache), Some(plan)) = (throttle.0.profile.cache, &self.plan) {
             let identity = Identity::Key(plan.client.clone());
-            extensions.get_or_insert_default::<Known>().add(cache, identity);
+            extensions.get_or_insert_default::<IdentityMemo>().add(cache, identity);
         }
         if let (Some(expose), Some(plan), Some(verdict)) = (throttle.0.expose, &self.plan, &self.verdict) {
             expose(throttle, plan, verdict, self.origin, extensions);
