@@ -4,48 +4,57 @@ use std::fmt;
 
 /// The reason why a throttle, or a part of one, cannot be set up.
 ///
-/// Its text says what would be right; each variant names the calls that fail with it, and the cure. What a
-/// strategy refuses is a [`StrategyError`](traffik_core::StrategyError) of its own constructor.
+/// Print it: the text says what would be right. Match on it to treat a cause in its own way. A strategy's
+/// constructor fails with a [`StrategyError`](traffik_core::StrategyError) instead.
+///
+/// ```
+/// use traffik::{Gcra, rate};
+/// use traffik::web::{Throttle, ThrottleError};
+///
+/// let error = Throttle::in_memory("my api", Gcra::new(rate!("5/s"))).build().unwrap_err();
+/// assert_eq!(error, ThrottleError::Name("my api".to_owned()));
+/// assert!(error.to_string().contains("use 1 to 64 of the characters"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ThrottleError {
-    /// The name of a throttle, or of one of its policies, cannot stand in a header. From
-    /// [`build`](crate::ThrottleBuilder::build): use 1 to 64 of `a-z A-Z 0-9 . _ : -`.
+    /// The name of a throttle or of a policy has a character that headers cannot hold.
+    /// [`build`](crate::ThrottleBuilder::build) returns it: use 1 to 64 of `a-z A-Z 0-9 . _ : -`.
     Name(String),
-    /// A throttle of this name is in the [`Registry`](crate::Registry) already. From
-    /// [`build`](crate::ThrottleBuilder::build): use another name, or drop the other throttle before.
+    /// A throttle in the [`Registry`](crate::Registry) has this name.
+    /// [`build`](crate::ThrottleBuilder::build) returns it: use another name, or drop the other throttle
+    /// first.
     Taken(String),
-    /// A throttle of this name counts in the same storage already. From
-    /// [`build`](crate::ThrottleBuilder::build): clone the throttle, use another name, or say
-    /// [`shared`](crate::ThrottleBuilder::shared).
+    /// A throttle of this name counts in the same storage. [`build`](crate::ThrottleBuilder::build) returns
+    /// it: clone the throttle, use another name, or call [`shared`](crate::ThrottleBuilder::shared).
     Shared(String),
-    /// No throttle of this name is in use. From a [`Registry`](crate::Registry): ask for one of its
+    /// No throttle of this name is in use. A [`Registry`](crate::Registry) returns it: use one of its
     /// [`names`](crate::Registry::names).
     Unknown(String),
-    /// The text is no network. From [`Networks::parse`](crate::Networks::parse): write an address, or one
-    /// with the length of its prefix.
+    /// The text is not a network. [`Networks::parse`](crate::Networks::parse) returns it: write an address,
+    /// or an address with the length of its prefix.
     Network(String),
-    /// The pattern of a path cannot be matched, or not beside the others. From
-    /// [`Route::new`](crate::Route::new), [`Rule::template`](crate::Rule::template) and `Rule::regex`: the
-    /// reason says where it goes wrong.
+    /// The pattern of a path cannot be compiled, or conflicts with another one.
+    /// [`Route::new`](crate::Route::new), [`Rule::template`](crate::Rule::template) and `Rule::regex`
+    /// return it: the reason names the mistake.
     Route {
         /// The pattern.
         pattern: String,
         /// The reason.
         reason: String,
     },
-    /// The pattern of a path, or the method, is in no request. From
-    /// [`build`](crate::ThrottleBuilder::build) and [`Rule::check`](crate::Rule::check): the reason says what
-    /// to write.
+    /// No request can have this path or method. [`build`](crate::ThrottleBuilder::build) and
+    /// [`Rule::check`](crate::Rule::check) return it: the reason says what to write.
     Rule {
         /// The pattern, or the method.
         pattern: String,
-        /// The cure.
+        /// The correction.
         reason: String,
     },
 }
 
 impl ThrottleError {
+    /// Makes the error of a pattern that does not compile.
     pub(crate) fn route(pattern: &str, reason: impl fmt::Display) -> Self {
         Self::Route { pattern: pattern.to_owned(), reason: reason.to_string() }
     }

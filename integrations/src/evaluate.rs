@@ -1,4 +1,4 @@
-//! Asks throttles about a request, and makes of their answers what becomes of it.
+//! The engine that asks throttles about a request, and turns their verdicts into an action.
 
 mod answer;
 mod contract;

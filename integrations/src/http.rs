@@ -1,4 +1,4 @@
-//! Requests, and answers to them.
+//! Requests and the answers to them.
 
 pub(crate) mod denial;
 pub(crate) mod grpc;

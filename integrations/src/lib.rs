@@ -1,6 +1,7 @@
-//! Limits HTTP requests: who is asking, how much a request costs, and what the client is told.
+//! Limits on HTTP requests, WebSocket messages and outgoing calls.
 //!
-//! A [`Throttle`] decides on a request; the middleware puts it in front of a service:
+//! A [`Throttle`] identifies the client of a request, charges the request's cost, and answers a denial with
+//! 429. A [`ThrottleLayer`] puts it in front of a service:
 //!
 //! ```
 //! # #[cfg(feature = "tower")] {
@@ -8,16 +9,47 @@
 //! use traffik::{TokenBucket, rate};
 //! use traffik::web::{Throttle, ThrottleLayer};
 //!
-//! // By peer address, in memory, 1 a request, 429 with Retry-After: all of that can be chosen.
+//! // Defaults: by peer address, cost 1, 429 with `Retry-After`.
 //! let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
 //! let service = ServiceBuilder::new().layer(ThrottleLayer::new(throttle)).service(service_fn(
-//!     async |_: http::Request<String>| Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello"))),
+//!     async |_: http::Request<String>| {
+//!         Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello")))
+//!     },
 //! ));
 //! # fn usable(_: impl tower::Service<http::Request<String>>) {}
 //! # usable(service);
 //! # }
 //! # Ok::<(), traffik::web::ThrottleError>(())
 //! ```
+//!
+//! # Where to find what
+//!
+//! | I want to | type |
+//! |---|---|
+//! | limit the requests to a service | [`Throttle`], built by [`ThrottleBuilder`] |
+//! | put a limit in front of axum, tonic, tower or actix-web | [`ThrottleLayer`] (features `tower`, `actix`) |
+//! | put a limit in front of a hyper service | [`Throttled`] (feature `hyper`) |
+//! | charge a request within a handler | [`Throttle::hit`], which fails with a [`Rejection`] |
+//! | read, charge or refund one client | [`Throttle::client`], which returns a [`Client`] |
+//! | count by API key, header or cookie | [`ApiKey`], [`Header`], [`Cookie`] |
+//! | count by address, also behind proxies | [`Peer`], [`ClientAddress`], [`Networks`] |
+//! | count by logged-in user or by route | [`FromExtension`], [`Route`] |
+//! | count by several things together, or exempt some | [`CompositeKey`], [`Exempt`] |
+//! | count operations of one client apart | [`Scope`] |
+//! | limit some paths or methods only | [`Rule`] |
+//! | apply several limits to a request | [`ThrottleSet`] |
+//! | charge several costs of a request, or none | [`Quota`] |
+//! | take tiers or costs from a trusted header | [`ClassHeaders`], [`CostHeader`] |
+//! | send `RateLimit` headers | [`HeaderFormat`] |
+//! | answer a denial in my own way | [`ThrottleBuilder::on_throttled`], [`Denial`] |
+//! | decide what happens when the store fails | [`OnError`], [`ErrorAction`] |
+//! | try a limit without denying anybody | [`Enforcement`] |
+//! | read the client's status in a handler | [`RateLimitStatus`] |
+//! | share settings between throttles, or switch them by name | [`ThrottleDefaults`], [`Registry`] |
+//! | keep a storage for each tenant | [`Tenants`] |
+//! | count decisions, or export them | [`Tally`], [`Observe`], `Metrics`, `Traces` |
+//! | limit the messages of a WebSocket | `WsThrottle` (feature `websocket`) |
+//! | slow down my own calls to another service | [`Outgoing`] |
 //!
 //! The path of a request: service → [`Throttle`] → [`identify`] → storage → strategy → [`headers`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -70,7 +102,7 @@ pub use websocket::{
     WsThrottle,
 };
 
-// What stands in signatures, and nobody has to name.
+// These types stand in signatures; no user has to name them.
 #[doc(hidden)]
 pub use crate::http::Fallible;
 #[doc(hidden)]
@@ -103,7 +135,7 @@ pub use throttle::NotExposed;
 #[cfg(feature = "websocket")]
 pub use websocket::WsExtra;
 
-/// The programs of the README, compiled and run.
+/// The programs of the README, which the doctests compile and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,6 +1,6 @@
-//! A line for whoever runs the program, about what only they can mend.
+//! Log lines for the operator of the program.
 
-/// Writes a line at the level of an error: by `tracing` (feature `tracing`), else to standard error.
+/// Writes a line at the level of an error: with `tracing` (feature `tracing`), else to standard error.
 pub(crate) fn error(text: &str) {
     #[cfg(feature = "tracing")]
     tracing::error!("{text}");

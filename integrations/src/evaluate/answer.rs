@@ -1,4 +1,4 @@
-//! From what throttles have come to, to what becomes of the request: it passes, is answered, or waits.
+//! Turns the result of an evaluation into an action: pass the request, answer it, or wait.
 
 use bytes::Bytes;
 use http::response::Parts;
@@ -15,23 +15,25 @@ use crate::http::response::{self, SendWhen};
 use crate::middleware::admission::{Action, Completion};
 use crate::throttle::{Cause, Profile};
 
-/// A request that several throttles let pass, until its response is there.
+/// The admission of a request by several throttles, kept until its response is there.
+///
+/// Middleware holds it between `enter` and `leave` of a [`ThrottleSet`](crate::ThrottleSet).
 #[derive(Default)]
 #[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
 pub struct Admitted {
     pub(crate) parts: Vec<Box<dyn EvaluationPart>>,
     pub(crate) beside: Option<BoxFuture<'static, ()>>,
-    /// The reason why throttles did not decide, if some did not.
+    /// The reason why some throttles did not decide, if some did not.
     pub(crate) not_decided: Option<NotDecided>,
 }
 
-/// An outcome that was waited for.
+/// The result of a wait, from which [`Admission::resume`](crate::Admission::resume) continues.
 #[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
 pub struct WaitOutcome(pub(super) WaitStage);
 
 pub(super) enum WaitStage {
     Decision(Evaluation, Option<NotDecided>),
-    /// The consequences for throttles that have failed, and the parts of all others.
+    /// The outcomes of throttles that failed, and the parts of all others.
     Remedies(Vec<ErrorOutcome>, Vec<Box<dyn EvaluationPart>>, Option<NotDecided>),
     Turn(Admitted),
     Answer(Response<Bytes>),
@@ -45,7 +47,7 @@ impl WaitOutcome {
         Self(WaitStage::Decision(decided.await, not_decided))
     }
 
-    /// The cause for which it is no admission, if that is known by now.
+    /// Returns the cause of a rejection; `None` for an admission and for what is not decided yet.
     pub(super) fn cause(&self) -> Option<Cause> {
         let WaitStage::Decision(decided, _) = &self.0 else { return None };
         match decided {
@@ -59,7 +61,7 @@ impl WaitOutcome {
     }
 }
 
-/// Goes on with what was waited for.
+/// Continues with the result of a wait.
 pub(crate) fn resume(request: RequestParts<'_>, waited: WaitOutcome) -> Action<Admitted, WaitOutcome> {
     match waited.0 {
         WaitStage::Decision(decided, not_decided) => follow(request, decided, not_decided),
@@ -69,6 +71,7 @@ pub(crate) fn resume(request: RequestParts<'_>, waited: WaitOutcome) -> Action<A
     }
 }
 
+/// Acts on the result of an evaluation.
 fn follow(
     request: RequestParts<'_>,
     decided: Evaluation,
@@ -118,7 +121,7 @@ fn follow(
     }
 }
 
-/// Goes on where some have failed, with these consequences.
+/// Continues after some throttles have failed: answers the request, or asks the other throttles.
 fn recover(
     outcomes: Vec<ErrorOutcome>,
     others: Vec<Box<dyn EvaluationPart>>,
@@ -140,7 +143,7 @@ fn recover(
     }
 }
 
-/// Answers a request that a throttle denies, in the name of all whose limits these are.
+/// Answers a request that a throttle denies, with the limits of all throttles that were asked.
 #[inline(always)]
 pub(crate) fn denied<P>(
     request: RequestParts<'_>,
@@ -181,7 +184,7 @@ pub(crate) fn denied<P>(
     }
 }
 
-/// Tells what all limits of a format say as one list, the tightest first.
+/// Writes the limits of all throttles of one header format as one list, the tightest first.
 fn write_limits(throttles: &[Disclosure<'_>], headers: &mut HeaderMap) {
     let mut written: Vec<HeaderFormat> = Vec::new();
     for format in throttles.iter().map(|it| it.profile.answers.format) {
@@ -195,14 +198,14 @@ fn write_limits(throttles: &[Disclosure<'_>], headers: &mut HeaderMap) {
 }
 
 impl Admitted {
-    /// Notes on the request what the service behind may want to know; gives what is to go on while it is
-    /// served.
+    /// Notes the identity and the status of the client in the request's extensions. Returns the future to
+    /// poll while the service handles the request, such as a slow shadow.
     pub(crate) fn mark(&mut self, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
         self.parts.iter_mut().for_each(|part| part.mark(extensions));
         self.beside.take()
     }
 
-    /// Tells the client where it stands, and settles what the response decides.
+    /// Writes the rate-limit headers, and settles charges that depend on the response.
     pub(crate) fn leave(self, response: &mut Parts) -> Completion {
         let enforced = self.parts.iter().filter(|part| part.is_enforced());
         let enforced: Vec<_> = enforced.map(|part| part.disclosure()).collect();

@@ -1,5 +1,4 @@
-//! What the evaluation of one throttle, of several, and of a message have in common: what follows from an
-//! outcome, who is asked, and what comes of it.
+//! Types that evaluations of one throttle, of several and of a message share.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -19,21 +18,22 @@ use crate::middleware::admission::Completion;
 use crate::observe::RequestOutcome;
 use crate::throttle::{DelayTimer, Profile};
 
-/// The consequence of an outcome.
+/// The action that follows from an outcome.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ruling<W> {
-    /// It passes at once: it is admitted, or the limit is not enforced for it.
+    /// Passes at once: the outcome is an admission, or the limit is not enforced.
     Pass,
-    /// It passes after this wait.
+    /// Passes after this wait.
     Wait(W),
-    /// It is admitted, but has nothing to wait on: the admission is refunded, and it is denied for so long.
+    /// Is denied for this long: the limit admits with a delay, and nothing can wait. The charge is
+    /// refunded.
     TurnAway(Duration),
-    /// It is denied.
+    /// Is denied.
     Deny,
 }
 
 impl<W> Ruling<W> {
-    /// Rules on an outcome; `wait` makes the wait for a turn, where that is possible.
+    /// Rules on an outcome. `wait` makes the wait for a turn, and returns `None` where that is impossible.
     #[inline(always)]
     pub(crate) fn of(outcome: Outcome, enforced: bool, wait: impl FnOnce(Duration) -> Option<W>) -> Self {
         match outcome {
@@ -44,7 +44,7 @@ impl<W> Ruling<W> {
         }
     }
 
-    /// The word for it.
+    /// Returns the word for it that observers receive.
     pub(crate) const fn seen(&self, outcome: Outcome) -> RequestOutcome {
         match (self, outcome) {
             (Self::Pass, Outcome::Allow { .. }) => RequestOutcome::Allowed,
@@ -56,7 +56,7 @@ impl<W> Ruling<W> {
     }
 }
 
-/// A denial with a wait of at least this.
+/// Turns an outcome into a denial that lasts at least `min_wait`.
 pub(crate) fn at_least(outcome: Outcome, min_wait: Duration) -> Outcome {
     match outcome {
         Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => {
@@ -66,64 +66,64 @@ pub(crate) fn at_least(outcome: Outcome, min_wait: Duration) -> Outcome {
     }
 }
 
-/// A question to the storage of a throttle.
+/// An operation that an evaluation asks of a throttle's storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// Decides without charging.
     Peek,
     /// Decides, and charges if it admits.
     Check,
-    /// To give back what it charged; and what there is then.
+    /// Refunds the charge, and returns the figures after that.
     Refund,
     /// Reads the figures without the request.
     Rest,
 }
 
-/// One throttle that is asked about one request, of whatever type, and what it says.
+/// One throttle, of any type, asked about one request, with its last answer.
 pub(crate) trait EvaluationPart: Any + Send {
     fn profile(&self) -> &Profile;
     fn is_local(&self) -> bool;
     fn is_enforced(&self) -> bool;
-    /// Returns the consequence of a failure of the storage.
+    /// Returns the function that handles a failure of the storage.
     fn failing(&self) -> Failing;
 
-    /// Whether it is known without asking the storage that it denies; noted as what it said.
+    /// Reports whether the storage knows of a denial without a call, and keeps that verdict.
     fn is_denied_already(&mut self) -> bool;
-    /// Begins to ask the storage.
+    /// Starts an operation of the storage.
     fn ask(&mut self, ask: Question);
-    /// Whether the storage answered at once.
+    /// Reports whether the storage answered at once.
     fn is_answered(&self) -> bool;
-    /// The answer to what was asked; noted as what it said. Ready if nothing was.
+    /// Polls the operation under way and keeps its verdict. Ready at once if none is under way.
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BackendError>>;
-    /// Whether it was charged, and nothing given back.
+    /// Reports whether the throttle holds a charge that was not refunded.
     fn is_charged(&self) -> bool;
-    /// Begins to give back what was charged, if something was; what it said stays. Gives what is to be
-    /// awaited for it, if nothing runs it in the background.
+    /// Starts to refund the charge, if there is one, and keeps the last verdict. Returns the future to
+    /// await if no spawner runs it.
     fn give_back(&mut self) -> Option<BoxFuture<'static, ()>>;
-    /// Returns its last outcome.
+    /// Returns the last outcome.
     fn outcome(&self) -> Option<Outcome>;
-    /// The least wait that a denial reports.
+    /// Returns the least wait that a denial reports.
     fn min_wait(&self) -> Duration;
 
-    /// Enters the line of those who wait for their turn, if it was admitted with a delay.
+    /// Enters the queue of delayed requests, if the admission has a delay.
     fn stand_in_line(&mut self, pause: &DelayTimer);
-    /// Returns how long it waits for its turn from now on.
+    /// Returns the time left until the turn.
     fn delay(&self) -> Duration;
-    /// Waits until it moves to a sooner turn.
+    /// Polls for a sooner turn.
     fn poll_sooner(&mut self, context: &mut Context<'_>) -> Poll<()>;
-    /// Leaves the line, for its turn has come. Dropped before that, or asked to give back what was charged,
-    /// it gives its turn up.
+    /// Leaves the queue when the turn has come. A part that is dropped or refunded before gives its turn
+    /// up.
     fn take_turn(&mut self);
 
-    /// Returns its limits and whom they are of, for answers and headers.
+    /// Returns the facts that answers and headers show.
     fn disclosure(&self) -> Disclosure<'_>;
 
-    /// Reports to observers what it said, and whether a delay can be sat out; or that it has failed and
-    /// nobody is asked what to do.
+    /// Reports the verdict to observers; `can_wait` says whether a delay is waited for. With a failure,
+    /// reports that instead, for a throttle that does not choose the reaction.
     fn report(&self, failure: Option<&BackendError>, can_wait: bool);
-    /// Notes on the request what the service behind may want to know.
+    /// Notes the identity and the status of the client in the request's extensions.
     fn mark(&mut self, extensions: &mut Extensions);
-    /// Settles what the response decides.
+    /// Settles charges that depend on the response.
     fn close(self: Box<Self>, response: &Parts) -> Completion;
 }
 
@@ -131,13 +131,13 @@ pub(crate) trait EvaluationPart: Any + Send {
 pub(crate) struct Disclosure<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) client: &'a ClientKey,
-    /// Its limits' last decisions, with their names.
+    /// The last decisions of its limits, with their names.
     pub(crate) limits: Policies<'a>,
 }
 
 /// The result of asking throttles.
 pub(crate) enum Evaluation {
-    /// All admit, with a pause until their turn if there is one.
+    /// All admit; the request waits for its turn if there is a delay.
     Admitted {
         parts: Vec<Box<dyn EvaluationPart>>,
         pause: Option<Arc<DelayTimer>>,
@@ -145,26 +145,25 @@ pub(crate) enum Evaluation {
     },
     /// One denies, and none is charged.
     Denied { parts: Vec<Box<dyn EvaluationPart>>, first: usize, outcome: Outcome },
-    /// The request is refused for what it is.
+    /// A function of the request refuses it.
     Refused(Refusal),
     /// Some have failed, and none is charged.
     Failed { failed: Vec<(Failing, BackendError)>, others: Vec<Box<dyn EvaluationPart>> },
 }
 
-/// The reaction of a throttle that has failed. Where there is no request, the failure is reported to
-/// observers alone.
+/// The reaction of a throttle to a failure. Without a request it only reports the failure to observers.
 pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &BackendError) -> ErrorOutcome + Send>;
 
-/// The consequence for a request on which a throttle cannot decide.
+/// The outcome of a request on which a throttle could not decide.
 pub(crate) enum ErrorOutcome {
     Passes(NotDecided),
     Answered(Response<Bytes>),
-    /// A function that was asked answers later, with one of the others.
+    /// An asynchronous `OnError` function is running; the future returns one of the others.
     Later(BoxFuture<'static, ErrorOutcome>),
 }
 
 impl ErrorOutcome {
-    /// The consequence, once it is known.
+    /// Waits for the outcome.
     pub(crate) async fn get(self) -> Self {
         match self {
             Self::Later(outcome) => outcome.await,
@@ -173,7 +172,7 @@ impl ErrorOutcome {
     }
 }
 
-/// A throttle has let a request pass without a decision: why, and how clients are told.
+/// The reason why a throttle let a request pass without a decision, and the format of its headers.
 #[derive(Clone, Copy)]
 pub(crate) struct NotDecided {
     pub(crate) format: HeaderFormat,
@@ -181,7 +180,7 @@ pub(crate) struct NotDecided {
 }
 
 impl NotDecided {
-    /// Of two, the one that matters more to a client.
+    /// Returns the one of two that matters more to a client.
     pub(crate) fn or(self, other: Option<Self>) -> Self {
         let weight = |it: &Self| {
             let is_told = !matches!(it.origin, Origin::Bypassed | Origin::Disabled | Origin::Shadow);
@@ -190,8 +189,7 @@ impl NotDecided {
         other.filter(|other| weight(other) > weight(&self)).unwrap_or(self)
     }
 
-    /// Tells it where throttles have decided or not: what went wrong in any case, else only where nothing
-    /// else is told.
+    /// Writes the origin header: degraded origins always, others only if no throttle decided.
     pub(crate) fn write(self, is_decided: bool, headers: &mut HeaderMap) {
         if self.origin >= Origin::DegradedOpen || !is_decided {
             self.format.write_origin(self.origin, headers);

@@ -1,4 +1,4 @@
-//! The one engine: asks throttles about one request, so that all of them are charged or none.
+//! The evaluation of one request by several throttles, which charges all of them or none.
 
 use std::cmp::Reverse;
 use std::future::poll_fn;
@@ -13,8 +13,9 @@ use crate::middleware::background::{Unbroken, aside};
 use crate::middleware::body::in_turn;
 use crate::throttle::DelayTimer;
 
-/// Asks all of them. Where there is a background, it comes to its end even if nobody waits for it any more:
-/// else a client whom one of them denies could use up the others by going away in time.
+/// Asks all throttles. With a spawner, an evaluation of several throttles goes on after its caller has
+/// dropped it. Otherwise a client that one throttle denies could use up the others by disconnecting in
+/// time.
 pub(crate) fn decide(parts: Vec<Box<dyn EvaluationPart>>) -> BoxFuture<'static, Evaluation> {
     let waits = parts.len() > 1 && parts.iter().any(|part| !part.is_local());
     match parts.iter().find_map(|part| part.profile().spawner.clone()).filter(|_| waits) {
@@ -23,9 +24,11 @@ pub(crate) fn decide(parts: Vec<Box<dyn EvaluationPart>>) -> BoxFuture<'static, 
     }
 }
 
+/// Peeks at local throttles, then charges the remote ones, then the local ones.
 async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     let (mut parts, shadows): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_enforced());
-    // What is known in this process is asked first without charging, unless there is only one to ask.
+    // A peek at a local throttle, or at a cached denial, is free. It saves remote calls and refunds when it denies.
+    // With one throttle it would only repeat the check.
     let several = parts.len() > 1;
     let mut denies = false;
     for at in 0..parts.len() {
@@ -42,6 +45,8 @@ async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     if denies {
         return denied(parts).await;
     }
+    // Invariant: at a denial or a failure the charged parts are those checked so far, and all get a refund. A remote
+    // denial is the likelier one after the peeks, so remote storages come first.
     for local in [false, true] {
         for at in 0..parts.len() {
             let Some(part) = parts.get_mut(at).filter(|part| part.is_local() == local) else { continue };
@@ -56,12 +61,13 @@ async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     admitted(parts, shadows).await
 }
 
+/// Runs one operation, and waits for its answer.
 async fn asked(part: &mut dyn EvaluationPart, ask: Question) -> Result<(), BackendError> {
     part.ask(ask);
     poll_fn(|context| part.poll_answer(context)).await
 }
 
-/// Gives back what was charged; what cannot be given back stays charged.
+/// Refunds all charges. A charge whose refund fails stays.
 async fn give_back(parts: &mut [Box<dyn EvaluationPart>]) {
     for part in parts.iter_mut().rev() {
         if let Some(given_back) = part.give_back() {
@@ -70,11 +76,12 @@ async fn give_back(parts: &mut [Box<dyn EvaluationPart>]) {
     }
 }
 
+/// Reports whether the last verdict of a part admits.
 fn is_admitted(part: &dyn EvaluationPart) -> bool {
     part.outcome().is_some_and(|outcome| outcome.is_allowed())
 }
 
-/// All admit: the longest of their delays is sat out, and the shadows are asked.
+/// Handles the admission by all: finds the longest delay, and asks the shadows.
 async fn admitted(
     mut parts: Vec<Box<dyn EvaluationPart>>,
     shadows: Vec<Box<dyn EvaluationPart>>,
@@ -87,6 +94,7 @@ async fn admitted(
     if !after.is_zero() {
         pause = parts.iter().find_map(|part| part.profile().pause.clone());
     }
+    // Entering the queue may find a turn that another request gave up, so the delays are read again.
     if let Some(pause) = &pause {
         parts.iter_mut().for_each(|part| part.stand_in_line(pause));
         (first, after) = longest(&parts).unwrap_or_default();
@@ -101,6 +109,7 @@ async fn admitted(
             waits.for_each(|part| part.report(None, false));
             let min_wait = parts.get(first).map_or(Duration::ZERO, |part| part.min_wait());
             give_back(&mut parts).await;
+            // retry_after = wait - max_delay: by then the turn is near enough to wait for.
             let retry_after = wait.saturating_sub(max_delay);
             return Evaluation::Denied {
                 parts,
@@ -118,7 +127,7 @@ async fn admitted(
             observe(&mut *shadow).await;
             parts.push(shadow);
         } else {
-            // A shadow does not keep anybody waiting.
+            // A shadow delays no request.
             let spawner = shadow.profile().spawner.clone();
             beside = in_turn(beside, aside(spawner.as_ref(), async move { observe(&mut *shadow).await }));
         }
@@ -126,13 +135,14 @@ async fn admitted(
     Evaluation::Admitted { parts, pause, beside }
 }
 
-/// Sits out the longest of their delays. Whoever gives up a turn in front makes it shorter.
+/// Waits for the longest delay of all parts. The delay gets shorter when a request in front gives up its
+/// turn.
 pub(crate) async fn sit_out(pause: &DelayTimer, parts: &mut [Box<dyn EvaluationPart>]) {
     let left =
         |parts: &[Box<dyn EvaluationPart>]| parts.iter().map(|part| part.delay()).max().unwrap_or_default();
     let mut sleep = (pause.sleep)(left(parts));
     let turn = poll_fn(|context| {
-        // Each of them is asked, so that each of them wakes.
+        // `count` polls each part, so that each of them registers the waker; `any` would stop at the first.
         let moved = parts.iter_mut().map(|part| part.poll_sooner(context));
         if moved.filter(Poll::is_ready).count() > 0 {
             sleep = (pause.sleep)(left(parts));
@@ -143,13 +153,13 @@ pub(crate) async fn sit_out(pause: &DelayTimer, parts: &mut [Box<dyn EvaluationP
     parts.iter_mut().for_each(|part| part.take_turn());
 }
 
-/// Hears what a shadow says, for observers alone.
+/// Waits for the answer of a shadow, and reports it to observers.
 async fn observe(shadow: &mut dyn EvaluationPart) {
     let answer = poll_fn(|context| shadow.poll_answer(context)).await;
     shadow.report(answer.as_ref().err(), true);
 }
 
-/// One denies: what others were charged is given back, and they tell what there is without the request.
+/// Handles a denial: refunds the other charges, and reads the figures of the others without the request.
 async fn denied(mut parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     let denies = |part: &dyn EvaluationPart| part.outcome().filter(|outcome| !outcome.is_allowed());
     let first = parts.iter().position(|part| denies(&**part).is_some()).unwrap_or(0);
@@ -165,20 +175,20 @@ async fn denied(mut parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
             None if part.is_local() => Question::Rest,
             None => continue,
         };
-        // What cannot be given back stays charged.
+        // A charge whose refund fails stays; it expires with its state.
         let _ = asked(&mut **part, ask).await;
     }
     Evaluation::Denied { parts, first, outcome }
 }
 
-/// One has failed: what others were charged is given back.
+/// Handles a failure: refunds the other charges.
 async fn failed(
     mut parts: Vec<Box<dyn EvaluationPart>>,
     shadows: Vec<Box<dyn EvaluationPart>>,
     at: usize,
     failure: BackendError,
 ) -> Evaluation {
-    // Awaited, unlike that of a request which ends here: the others may be asked again at once.
+    // The refunds are awaited: `OnError` may ask the other throttles again at once, and needs their true figures.
     for part in parts.iter_mut().rev().filter(|part| part.is_charged()) {
         let _ = asked(&mut **part, Question::Refund).await;
     }

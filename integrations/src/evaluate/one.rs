@@ -1,5 +1,5 @@
-//! One throttle in front of a service, or asked within one: the common case is decided on the way in, without
-//! a heap.
+//! A single throttle, in front of a service or within a handler. The common case is decided without a heap
+//! allocation.
 
 use std::any::Any;
 use std::future::Future;
@@ -25,17 +25,18 @@ use crate::middleware::body::ResponseBody;
 use crate::rules::{Applicability, Rank};
 use crate::throttle::{Cause, MaybePlan, Plan, Rejection, SkipReason, Skipped, Throttle};
 
+/// The next action of the middleware.
 type Next<S, M> = Action<Permit<S, M>, WaitOutcome>;
 
-/// The outcome, or the failure, for which a request does not pass.
+/// The outcome or the failure for which a request does not pass.
 type RefusalCause<'a> = Result<Outcome, &'a BackendError>;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Admission for Throttle<S, M> {
     type Permit = Permit<S, M>;
     type Work = WaitOutcome;
 
-    /// Allocates nothing if the storage is local, no function has to be awaited, and the request passes at
-    /// once.
+    /// Decides on a request. Allocates nothing if the storage is local, no asynchronous function is to be
+    /// asked and the request passes at once.
     fn enter(&self, request: RequestParts<'_>) -> Next<S, M> {
         match self.prepare(request, None) {
             MaybePlan::Ready(plan) => self.decide(request, plan, |_| {}),
@@ -75,6 +76,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Admission for Throttle<S, M> {
 // EvaluationPart of their callers, so that a plan is not moved from one to the next: a tenth of what a throttle adds to
 // a request.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
+    /// Checks a planned request; `note` receives the cause if it is known at once that the request does not
+    /// pass.
     #[inline(always)]
     fn decide(
         &self,
@@ -89,7 +92,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    /// Concludes from an answer that was there at once.
+    /// Acts on an answer that was there at once.
     #[inline(always)]
     fn settle(
         &self,
@@ -125,6 +128,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
+    /// Answers a denial.
     fn deny(
         &self,
         request: RequestParts<'_>,
@@ -141,13 +145,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         answer::denied(request, profile, &plan.client, &limits, outcome, write, add_own)
     }
 
-    /// Has the engine go on with a check that is under way.
+    /// Passes a check that is under way to the engine.
     fn evaluate(&self, plan: Plan<S, M>, reply: Reply<S::Verdict>, began: Option<Instant>) -> Next<S, M> {
         let planned = PlannedThrottle::new(self.clone(), Arc::new(plan)).checking(reply, began);
         Action::Wait(Box::pin(WaitOutcome::decision(decide(vec![Box::new(planned)]), None)))
     }
 
-    /// Converts an admission of the engine.
+    /// Converts an admission by the engine.
     fn admitted(&self, Admitted { parts, beside, not_decided }: Admitted) -> Permit<S, M> {
         let part = parts.into_iter().next().map(|part| part as Box<dyn Any>);
         let pass = match part.and_then(|part| part.downcast::<PlannedThrottle<S, M>>().ok()) {
@@ -161,7 +165,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         Permit { beside, ..pass.unwrap_or_else(|| Permit::uncounted(origin)) }
     }
 
-    /// The storage, or a function of the request, has failed.
+    /// Handles a failure of the storage or of a function of the request.
     fn fail(
         &self,
         request: RequestParts<'_>,
@@ -178,6 +182,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
+    /// Acts on a request that the throttle does not ask about.
     fn skipped(&self, request: RequestParts<'_>, skipped: Skipped) -> Next<S, M> {
         self.report_skipped(&skipped);
         match skipped.reason {
@@ -189,20 +194,29 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 }
 
-/// A throttle asked by a handler.
+/// Checks within a handler.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Does with a request what the middleware does. Admitted, after its delay if it has one, it comes with a
-    /// pass, which is to be [handed in](Self::finish) with the response, and whose `verdict()` and
-    /// `origin()` say what was decided. Waits for the storage, and for functions of the request; also for the
-    /// storage of a shadow that has no [spawner](crate::ThrottleBuilder::spawner).
+    /// Checks a request as the middleware does, and charges it.
     ///
-    /// The future holds nothing of the request's body, so a handler of axum's may await it. Beside an
-    /// extractor of the body, such as `Json`, a handler takes the `http::request::Parts` and asks about
-    /// `&parts`.
+    /// Choose it in a handler that limits something of its own. Returns a permit whose `verdict()` and
+    /// `origin()` show the decision. Call [`finish`](Self::finish) with the permit and the response if the
+    /// throttle sends headers, or depends on the response by
+    /// [`charge_if`](crate::ThrottleBuilder::charge_if) or
+    /// [`settle_by`](crate::ThrottleBuilder::settle_by).
+    ///
+    /// The future waits for the storage (without a bound of its own; give the storage a timeout), for
+    /// asynchronous functions of the request, and for the delay of a queueing strategy, at most
+    /// [`max_delay`](crate::ThrottleBuilder::max_delay). It also waits for the storage of a shadow that has
+    /// no [spawner](crate::ThrottleBuilder::spawner). A future dropped while the storage answers may leave
+    /// the request charged. Dropped during the delay, it gives its turn up.
+    ///
+    /// The future holds nothing of the request's body, so an axum handler may await it. Beside an extractor
+    /// of the body, such as `Json`, a handler takes the `http::request::Parts` and passes `&parts`.
     ///
     /// # Errors
     ///
-    /// Fails with the [`Rejection`] to be answered if the request does not pass.
+    /// Fails with the [`Rejection`] to answer if the throttle denies or refuses the request, or if a
+    /// failure is not to be ignored ([`on_error`](crate::ThrottleBuilder::on_error)).
     ///
     /// ```
     /// # #[cfg(feature = "axum")] {
@@ -225,15 +239,17 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         &self,
         request: impl Into<RequestParts<'a>>,
     ) -> impl Future<Output = Result<Permit<S, M>, Rejection>> + Send {
-        // The body of a request need not be `Sync`, so a future must not hold a reference to the whole.
+        // A request's body need not be `Sync`, so the future must not hold a reference to the whole request.
         self.hit_at(request.into(), None)
     }
 
-    /// The same at this cost, whatever the throttle says of it.
+    /// Checks a request at this cost, whatever cost the throttle has; otherwise like [`hit`](Self::hit).
+    ///
+    /// Waits as [`hit`](Self::hit) does, and leaves the same behind when it is dropped.
     ///
     /// # Errors
     ///
-    /// Fails as [`hit`](Self::hit) does.
+    /// Fails with a [`Rejection`] as [`hit`](Self::hit) does.
     pub fn hit_n<'a>(
         &self,
         request: impl Into<RequestParts<'a>>,
@@ -267,7 +283,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         loop {
             match step {
                 Action::Pass(mut pass) => {
-                    // What a service would be served beside.
+                    // The middleware would poll it beside the service; here there is nothing to run beside.
                     if let Some(beside) = pass.beside.take() {
                         beside.await;
                     }
@@ -286,8 +302,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    /// Tells the client where it stands in the head of the response to a request that was [hit](Self::hit),
-    /// and settles what the response decides; what its body decides is settled when that has ended.
+    /// Writes rate-limit headers to the response of a request that was [hit](Self::hit), and settles its
+    /// charge.
+    ///
+    /// A charge that depends on the head, by [`charge_if`](crate::ThrottleBuilder::charge_if), is settled
+    /// before this returns: the future waits for the storage. A charge that depends on the body, by
+    /// [`settle_by`](crate::ThrottleBuilder::settle_by), is settled when the returned body has ended. A
+    /// future dropped before that settles in the [background](crate::ThrottleBuilder::spawner), or not at
+    /// all without one.
     pub async fn finish<B>(&self, pass: Permit<S, M>, response: Response<B>) -> Response<ResponseBody<B>> {
         let (mut head, body) = response.into_parts();
         let Completion { before, meter } = self.leave(pass, &mut head);
@@ -298,6 +320,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 }
 
+/// Returns the time since a check began, if observers want it.
 fn since(began: Option<Instant>) -> Option<Duration> {
     began.map(|began| began.elapsed())
 }

@@ -1,4 +1,4 @@
-//! A request that a throttle lets pass, until its response is there.
+//! The admission of a request, kept until its response is there.
 
 use std::sync::Arc;
 
@@ -11,17 +11,39 @@ use crate::identify::Identity;
 use crate::middleware::admission::Completion;
 use crate::throttle::{IdentityMemo, Plan, Throttle};
 
-/// A request that a throttle lets pass, until its response is there.
+/// The admission of a request by a throttle, kept until its response is there.
+///
+/// [`Throttle::hit`](crate::Throttle::hit) returns it, and [`finish`](crate::Throttle::finish) takes it
+/// back.
+///
+/// ```
+/// # async fn left(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::Throttle;
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("10/min"))).build()?;
+/// let permit = throttle.hit(request).await?;
+/// let left = permit.verdict().map(|decision| decision.remaining());
+/// assert_eq!(left, Some(9));
+/// # Ok(())
+/// # }
+/// # let mut request = http::Request::new(());
+/// # request.extensions_mut().insert(traffik::web::PeerAddress::new(([192, 0, 2, 1], 1).into()));
+/// # let left = std::pin::pin!(left(&request));
+/// # let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+/// # assert!(matches!(left.poll(&mut context), std::task::Poll::Ready(Ok(()))));
+/// ```
 pub struct Permit<S: Strategy, M> {
     pub(super) verdict: Option<S::Verdict>,
     pub(super) origin: Origin,
-    /// Work that goes on while the request is served.
+    /// The future to poll while the service handles the request.
     pub(super) beside: Option<BoxFuture<'static, ()>>,
-    /// The plan, if it is needed later on; the usual request needs none.
+    /// The plan, if the response or the service needs it; the usual request needs none.
     pub(super) plan: Option<Arc<Plan<S, M>>>,
 }
 
 impl<S: Strategy, M> Permit<S, M> {
+    /// The permit of a request that was not counted.
     pub(super) const fn uncounted(origin: Origin) -> Self {
         Self { verdict: None, origin, beside: None, plan: None }
     }
@@ -32,7 +54,7 @@ impl<S: Strategy, M> Permit<S, M> {
         self.verdict.as_ref()
     }
 
-    /// Where the decision comes from.
+    /// Returns where the decision comes from, such as the store or a fallback.
     #[must_use]
     pub const fn origin(&self) -> Origin {
         self.origin
@@ -40,14 +62,14 @@ impl<S: Strategy, M> Permit<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Permit<S, M> {
-    /// An admission, with what is asked for later on.
+    /// The permit of an admission. It keeps the plan only if something needs that later.
     pub(super) fn of(throttle: &Throttle<S, M>, plan: &Arc<Plan<S, M>>, verdict: S::Verdict) -> Self {
         let origin = plan.origin(&verdict);
         let plan = throttle.0.needs_more().then(|| Arc::clone(plan));
         Self { verdict: Some(verdict), origin, beside: None, plan }
     }
 
-    /// Notes on a request what the service behind may want to know.
+    /// Notes the identity and the status of the client in the request's extensions.
     pub(super) fn mark(&self, throttle: &Throttle<S, M>, extensions: &mut Extensions) {
         if let (Some(cache), Some(plan)) = (throttle.0.profile.cache, &self.plan) {
             let identity = Identity::Key(plan.client.clone());
@@ -58,7 +80,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Permit<S, M> {
         }
     }
 
-    /// Settles what the response decides, of a request that was charged.
+    /// Settles the charge of a request by its response.
     pub(super) fn close(self, throttle: &Throttle<S, M>, response: &Parts) -> Completion {
         match (self.plan, &self.verdict) {
             (Some(plan), Some(verdict)) if verdict.outcome().is_allowed() => {

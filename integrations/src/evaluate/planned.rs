@@ -1,4 +1,4 @@
-//! A throttle with all that is to be asked of it about one request.
+//! A throttle with its plan for one request, as a part of an evaluation.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,20 +23,20 @@ use crate::middleware::background::{Spawn, aside};
 use crate::observe::RequestOutcome;
 use crate::throttle::{DelayTimer, Plan, Profile, ReceiptOf, SkipReason, Skipped, Throttle};
 
-/// A throttle and what is to be asked of it.
+/// A throttle with its plan for one request.
 pub(crate) struct PlannedThrottle<S: Strategy, M> {
     pub(crate) throttle: Throttle<S, M>,
     pub(crate) plan: Arc<Plan<S, M>>,
-    /// Its last verdict.
+    /// The last verdict.
     pub(crate) said: Option<S::Verdict>,
-    /// The question under way.
+    /// The operation under way.
     asked: Option<(Question, Reply<S::Verdict>)>,
     charged: bool,
-    /// Its turn, if that has not come.
+    /// The turn that has not come yet.
     turn: Option<DelayedTurn<S>>,
     began: Option<Instant>,
     took: Option<Duration>,
-    /// The rest to do once the request is served.
+    /// The permit, kept until the response is there.
     pass: Option<Permit<S, M>>,
 }
 
@@ -46,7 +46,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> PlannedThrottle<S, M> {
         Self { throttle, plan, said, asked, charged: false, turn: None, began, took, pass }
     }
 
-    /// The same, of which the check is under way.
+    /// Sets the check that is under way.
     pub(crate) fn checking(self, reply: Reply<S::Verdict>, began: Option<Instant>) -> Self {
         Self { asked: Some((Question::Check, reply)), began, ..self }
     }
@@ -76,7 +76,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
 
     fn ask(&mut self, ask: Question) {
         let op = match (ask, &self.said) {
-            // It is under way already.
+            // `checking` has started it: a second check would charge twice.
             (Question::Check, _) if self.asked.is_some() => return,
             (Question::Check, _) => {
                 self.began = self.profile().begin();
@@ -84,10 +84,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
             }
             (Question::Peek, _) => Op::Peek(self.plan.hit),
             (Question::Refund, Some(verdict)) => Op::Refund(self.plan.hit, verdict.receipt()),
-            // Nothing was charged.
+            // Without a verdict there is no receipt, and nothing was charged.
             (Question::Refund, None) => return,
             (Question::Rest, _) => Op::Peek(self.plan.hit.free()),
         };
+        // Each operation ends the charge that the last one made: a refund gives it back, and a check follows a peek.
         self.charged = false;
         self.asked = Some((ask, self.throttle.apply(&self.plan, &op)));
     }
@@ -100,6 +101,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
         let Some((ask, reply)) = &mut self.asked else { return Poll::Ready(Ok(())) };
         let (ask, answer) = (*ask, ready!(Pin::new(reply).poll(context)));
         self.asked = None;
+        // Invariant: `charged` holds exactly while an admission by a check has not been refunded.
         if ask == Question::Check {
             self.took = self.began.map(|began| began.elapsed());
             self.charged = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
@@ -114,6 +116,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     fn give_back(&mut self) -> Option<BoxFuture<'static, ()>> {
         let receipt = self.said.as_ref().filter(|_| self.charged)?.receipt();
         self.charged = false;
+        // A turn carries its own charge: giving up both would refund twice.
         match self.turn.take() {
             Some(turn) => aside(self.profile().spawner.as_ref(), turn.give_up()?),
             None => self.throttle.give_back(&self.plan, receipt),
@@ -129,6 +132,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     }
 
     fn stand_in_line(&mut self, pause: &DelayTimer) {
+        // A shadow or a peek has charged nothing, so it has no turn to give up.
         if let Some(said) = self.said.as_ref().filter(|_| self.charged) {
             let (throttle, plan) = (self.throttle.clone(), Arc::clone(&self.plan));
             let account = Arc::new(RequestAccount { throttle, plan });
@@ -149,6 +153,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     }
 
     fn take_turn(&mut self) {
+        // The receipts in the verdict are replaced by those of the turn it leaves with, which may be a sooner one.
         if let (Some(turn), Some(said)) = (self.turn.take(), &mut self.said) {
             turn.leave(said);
         }
@@ -161,6 +166,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     }
 
     fn report(&self, failure: Option<&BackendError>, can_wait: bool) {
+        // `decide` reports only the failures of shadows; others are reported with their action.
         let origin = if self.plan.enforced { Origin::DegradedClosed } else { Origin::Shadow };
         match (failure, &self.said) {
             (Some(failure), _) => {
@@ -183,7 +189,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     }
 }
 
-/// What a throttle charged for a request.
+/// The charge that a throttle made for a request.
 struct RequestAccount<S: Strategy, M> {
     throttle: Throttle<S, M>,
     plan: Arc<Plan<S, M>>,
@@ -209,7 +215,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for RequestAccoun
 
 /// Reports to observers.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Reports what the storage said, and whether a delay can be sat out.
+    /// Reports a verdict to observers; `can_wait` says whether a delay is waited for.
     pub(super) fn report(
         &self,
         plan: &Plan<S, M>,
@@ -226,7 +232,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         profile.report(seen, Some(&plan.client), took, None, Some(plan.origin(said)));
     }
 
-    /// Reports that nothing could decide, and where what becomes of the request comes from.
+    /// Reports a failure to observers, with the origin of what the request gets instead of a decision.
     pub(super) fn report_failure(
         &self,
         client: Option<&ClientKey>,
@@ -238,7 +244,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         self.0.profile.report(RequestOutcome::Failed, client, took, Some(failure), Some(origin));
     }
 
-    /// Reports that nothing was asked; a failure only if nobody is asked what to do.
+    /// Reports a request that was not asked about; its failure only if no `OnError` reports that.
     pub(super) fn report_skipped(&self, skipped: &Skipped) {
         let report = |seen, origin| self.0.profile.report(seen, None, None, None, origin);
         match &skipped.reason {
@@ -254,10 +260,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 }
 
-/// Consequences for requests that cannot be decided upon, be it for the storage or for a function of the
-/// request.
+/// Reactions to failures of the storage or of a function of the request.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Returns the consequence as a function, for later.
+    /// Returns the reaction to a failure as a function, for later.
     pub(crate) fn failing(&self, plan: Option<Arc<Plan<S, M>>>, took: Option<Duration>) -> Failing {
         let throttle = self.clone();
         Box::new(move |request, failure| match request {
@@ -270,7 +275,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         })
     }
 
-    /// The same, at once.
+    /// Reacts to a failure by what `OnError` says.
     pub(crate) fn failed(
         &self,
         request: RequestParts<'_>,
@@ -284,6 +289,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             remedy => {
                 let (throttle, client, failure) = (self.clone(), client.cloned(), failure.clone());
                 ErrorOutcome::Later(Box::pin(async move {
+                    // A function's reply never fails; `Throttle` is the default action.
                     let remedy = remedy.await.unwrap_or(ErrorAction::Throttle);
                     throttle.remedied(is_grpc, client.as_ref(), &failure, took, remedy)
                 }))
@@ -291,6 +297,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
+    /// Turns an action into the outcome, and reports the failure.
     fn remedied(
         &self,
         is_grpc: bool,
@@ -310,6 +317,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
+    /// Asks `OnError` for the action.
     fn remedy(
         &self,
         request: RequestParts<'_>,
@@ -331,6 +339,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         })
     }
 
+    /// Returns the reason for a request that passes without a decision.
     pub(crate) fn not_decided(&self, origin: Origin) -> NotDecided {
         NotDecided { format: self.0.profile.answers.format, origin }
     }

@@ -1,4 +1,4 @@
-//! Charges that add up while a request is handled, and are applied together at its end.
+//! Charges that a handler collects, and applies together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,12 +13,10 @@ use crate::http::request::RequestError;
 use crate::http::response;
 use crate::throttle::{Cause, Client, Plan, Rejection, Scope, Throttle};
 
-/// Charges that add up and are applied together: all of them, or none.
+/// Charges that a handler collects while it works, and applies together: all of them, or none.
 ///
-/// Clones are the same quota, so that one can travel in the extensions of a request. What is not
-/// [applied](Self::apply) is never charged: a handler that fails on its way has cost nothing. What one client
-/// is charged with one throttle, in one scope and class, is checked as one sum; but each charge for itself
-/// where the throttle chooses its limit or storage for each request.
+/// Choose it when the cost of a request is known only bit by bit. Clones share the charges, so a quota can
+/// travel in the extensions of a request.
 ///
 /// ```
 /// # async fn handler(request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -37,11 +35,26 @@ use crate::throttle::{Cause, Client, Plan, Rejection, Scope, Throttle};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// * Charges that are not [applied](Self::apply) cost nothing: a handler that fails on its way is free.
+/// * Charges of one client with one throttle, in one scope and class, are checked as one sum. Where the
+///   throttle chooses its strategy or storage for each request, each charge is checked alone.
 #[derive(Clone, Default)]
 pub struct Quota(Arc<Mutex<Vec<Box<dyn PendingCharge>>>>);
 
-/// A part of a [`Quota`] that is given up unless it is ended.
-#[must_use = "what is charged in it counts only once it is ended"]
+/// A part of a [`Quota`] whose charges count only once [`end`](Self::end) is called.
+///
+/// [`Quota::nested`] makes it. Choose it for a step of the work that may be abandoned.
+///
+/// ```
+/// use traffik::web::Quota;
+///
+/// let quota = Quota::new();
+/// let step = quota.nested();
+/// step.end();
+/// assert_eq!(quota.cost(), 0);
+/// ```
+#[must_use = "its charges count only once `end` is called"]
 #[derive(Debug)]
 pub struct QuotaScope {
     quota: Quota,
@@ -50,16 +63,16 @@ pub struct QuotaScope {
 
 /// A charge that has not been made yet.
 trait PendingCharge: Send + Sync {
-    /// Adds another charge, if both have the same subject.
+    /// Adds another charge if both have the same subject, and reports whether they have.
     fn merge(&mut self, other: &dyn PendingCharge) -> bool;
-    /// `None` if it is like no other: its limit or its storage was chosen for its request.
+    /// Returns the subject; `None` if the strategy or the storage was chosen for the request.
     fn subject(&self) -> Option<ChargeSubject>;
     fn uid(&self) -> &str;
     fn cost(&self) -> u32;
     fn part(&self) -> Box<dyn EvaluationPart>;
 }
 
-/// Whom a charge is for, and with which throttle, as it is set up.
+/// The client and the throttle that charges must share to be added up.
 #[derive(PartialEq)]
 struct ChargeSubject {
     throttle: usize,
@@ -69,6 +82,7 @@ struct ChargeSubject {
     class: Class,
 }
 
+/// A charge with one throttle.
 struct ThrottleCharge<S: Strategy, M> {
     throttle: Throttle<S, M>,
     plan: Arc<Plan<S, M>>,
@@ -76,7 +90,7 @@ struct ThrottleCharge<S: Strategy, M> {
 
 impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> PendingCharge for ThrottleCharge<S, M> {
     fn merge(&mut self, other: &dyn PendingCharge) -> bool {
-        // While it is being applied it stays what it is.
+        // `get_mut` fails while an evaluation holds the plan: a charge under way must not grow.
         let same = self.subject().is_some_and(|subject| other.subject() == Some(subject));
         match Arc::get_mut(&mut self.plan) {
             Some(plan) if same => {
@@ -112,18 +126,19 @@ impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> PendingCharge for Th
 }
 
 impl Quota {
-    /// Nothing is charged yet.
+    /// Returns a quota without charges.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds what a client's hit costs.
+    /// Adds the hit of a client, at its cost.
     pub fn charge<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static>(&self, client: Client<S, M>) {
         let Client { throttle, plan } = client;
         self.add(Box::new(ThrottleCharge { throttle, plan: Arc::new(plan) }));
     }
 
+    /// Adds a charge to the one with its subject, if there is one.
     fn add(&self, charge: Box<dyn PendingCharge>) {
         let mut charges = self.lock();
         if !charges.iter_mut().any(|known| known.merge(&*charge)) {
@@ -131,32 +146,38 @@ impl Quota {
         }
     }
 
-    /// A part of it that can be given up by itself: it has the methods of a quota, and counts once `end` is
-    /// called. Parts can have parts.
+    /// Returns a part of the quota whose charges count once `end` is called on it. It has the methods of a
+    /// quota, so parts can have parts. Dropped without `end`, its charges are gone.
     pub fn nested(&self) -> QuotaScope {
         QuotaScope { quota: Self::new(), into: self.clone() }
     }
 
-    /// What has added up so far, of all clients.
+    /// Returns the sum of all charges, of all clients.
     #[must_use]
     pub fn cost(&self) -> u32 {
         self.lock().iter().fold(0, |sum, charge| sum.saturating_add(charge.cost()))
     }
 
-    /// Gives up all that has added up.
+    /// Removes all charges.
     pub fn give_up(&self) {
         self.lock().clear();
     }
 
-    /// Charges all that has added up, or nothing. Charged, it starts anew; a delay is sat out where there is
-    /// a [runtime](crate::ThrottleBuilder::runtime).
+    /// Charges everything that was collected, or nothing. After success the quota is empty.
+    ///
+    /// Waits for the storages (without a bound of its own; give them a timeout), and with a
+    /// [runtime](crate::ThrottleBuilder::runtime) for the delay of a queueing strategy, at most
+    /// [`max_delay`](crate::ThrottleBuilder::max_delay). A future dropped before it returns has emptied the
+    /// quota: the collected charges are lost. What a storage has charged by then stays charged, unless a
+    /// [spawner](crate::ThrottleBuilder::spawner) finishes the evaluation. A turn that was waited for is
+    /// given up.
     ///
     /// # Errors
     ///
-    /// Fails with a [`Rejection`] if a throttle denies, or its storage has failed. What has added up is still
-    /// there, so that it can be applied once the wait is over. There is no request here, so the answer of the
-    /// rejection is the plain one over HTTP: without the headers and handlers of the throttles, and with a
-    /// 503 for a failure whatever [`on_error`](crate::ThrottleBuilder::on_error) says.
+    /// Fails with a [`Rejection`] if a throttle denies or its storage has failed. The charges stay in the
+    /// quota, so that it can be applied again after the wait. There is no request here, so the rejection's
+    /// answer has no headers and no handler of the throttles. A failure is a 503, whatever
+    /// [`on_error`](crate::ThrottleBuilder::on_error) says.
     pub async fn apply(&self) -> Result<(), Rejection> {
         let charges = std::mem::take(&mut *self.lock());
         let decided = decide(charges.iter().map(|charge| charge.part()).collect()).await;
@@ -187,19 +208,19 @@ impl Quota {
             Evaluation::Failed { failed, .. } => {
                 let mut answer = Ok(());
                 for (failing, failure) in failed {
-                    // The caller gets the failure, and decides.
+                    // This only reports the failure to observers; the caller decides on it.
                     let _ = failing(None, &failure);
                     answer = Err(Rejection::stopped(&names, false, RequestError::Failed(failure)));
                 }
                 answer
             }
-            // Nothing is found out here that could be refused.
+            // Refusals come from functions of a request, which ran when the clients were made.
             Evaluation::Refused(_) => Ok(()),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Box<dyn PendingCharge>>> {
-        // Nothing is left half done under the lock.
+        // No code under the lock panics halfway, so a poisoned list is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,7 +234,7 @@ impl std::ops::Deref for QuotaScope {
 }
 
 impl QuotaScope {
-    /// Adds what it comes to to the quota it is a part of.
+    /// Adds the charges of this part to the quota that it belongs to.
     pub fn end(self) {
         let charges = std::mem::take(&mut *self.quota.lock());
         charges.into_iter().for_each(|charge| self.into.add(charge));

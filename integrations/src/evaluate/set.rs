@@ -19,7 +19,7 @@ use crate::middleware::admission::{Action, Admission, Completion};
 use crate::rules::{Applicability, Rank};
 use crate::throttle::{IdentityMemo, MaybePlan, PlanResult, SkipReason, Throttle};
 
-/// The throttles that count a request, of several that match it.
+/// The choice of the throttles that count a request, of several that match it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum MatchPolicy {
     /// All of them, as one limit.
@@ -29,24 +29,10 @@ pub(super) enum MatchPolicy {
     MostSpecific,
 }
 
-/// Several throttles as one limit, of whatever types: all that match a request admit it, or none of them is
-/// charged.
+/// Several throttles as one limit: either all that match a request admit it, or none of them is charged.
 ///
-/// * Those on a storage of this process are asked first without charging, and so is what is known in this
-///   process of others ([`DenyCache`](traffik_backends::layer::DenyCache)): if one of them denies, no storage
-///   elsewhere is called, and nothing is written.
-/// * Then they are charged in turn, those on a storage elsewhere first. If one denies after all, what the
-///   others were charged is given back: never is more admitted than any of them allows, but another request
-///   may meanwhile be told of less than there is.
-/// * Once they are asked, they are asked to the end: where one of them has a
-///   [background](crate::ThrottleBuilder::spawner), a client that goes away meanwhile is charged by all of
-///   them or by none.
-/// * A client is told to wait until none of them denies. The [handler](crate::ThrottleBuilder::on_throttled)
-///   is that of the first one that denies, and so is what happens when a storage fails.
-/// * [Shadows](crate::Enforcement) stand outside: they are charged only if all others admit, never told of,
-///   and refuse nobody.
-///
-/// Takes a few allocations per request, unlike a throttle alone.
+/// Choose it when a request falls under several limits, such as one for the whole API and one for logins.
+/// The throttles may have strategies and storages of different types.
 ///
 /// ```
 /// use traffik::{Gcra, TokenBucket, rate};
@@ -60,6 +46,21 @@ pub(super) enum MatchPolicy {
 /// # let _ = layer;
 /// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
+///
+/// * Throttles on a storage of this process decide first, without charging. So do cached denials
+///   ([`DenyCache`](traffik_backends::layer::DenyCache)). If one denies, the set calls no remote storage
+///   and writes nothing.
+/// * Then the set charges them one after another, remote storages first. If one denies now, the set refunds
+///   the others. So no limit ever admits too much, but other requests may meanwhile see less than there is.
+/// * A client that disconnects meanwhile is charged by all or by none if one of the throttles has a
+///   [spawner](crate::ThrottleBuilder::spawner), which finishes the evaluation.
+/// * The longest wait of all denying throttles becomes `Retry-After`. The first denying throttle provides
+///   the [handler](crate::ThrottleBuilder::on_throttled). Each throttle that fails applies its own
+///   [`OnError`](crate::OnError); the first answer that results is sent.
+/// * [Shadows](crate::Enforcement) are charged only if all others admit. They deny nobody and send no
+///   headers.
+///
+/// A set takes a few allocations for each request; a single throttle takes none in the common case.
 #[derive(Clone, Default)]
 pub struct ThrottleSet {
     members: Arc<Vec<Box<dyn SetMember>>>,
@@ -73,13 +74,13 @@ impl fmt::Debug for ThrottleSet {
 }
 
 impl ThrottleSet {
-    /// None yet: every request passes.
+    /// Returns an empty set, which lets every request pass.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// These, and one more.
+    /// Adds a throttle to the set.
     #[must_use]
     pub fn and<S: Strategy, M: AsyncStorage<S> + 'static>(mut self, throttle: Throttle<S, M>) -> Self {
         let throttle: Box<dyn SetMember> = Box::new(throttle);
@@ -88,20 +89,20 @@ impl ThrottleSet {
         self
     }
 
-    /// The same, with a request counted by one of those that match: by the one whose [rule](crate::Rule) is
-    /// the most specific, and of those that spell out as much by the one that was given first. Shadows count
-    /// it as well.
+    /// Counts each request by one throttle only: the one whose [rule](crate::Rule) is the most specific.
+    ///
+    /// Of equally specific ones the first in the set counts it. Shadows count it as well.
     #[must_use]
     pub fn most_specific(self) -> Self {
         Self { which: MatchPolicy::MostSpecific, ..self }
     }
 
-    /// Their names, in order.
+    /// Returns the names of the throttles, in the order in which they were added.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|member| member.uid())
     }
 
-    /// Lists the throttles that may apply to a request.
+    /// Returns the throttles that may apply to a request, each with its part.
     fn asked(&self, request: RequestParts<'_>) -> Vec<Candidate> {
         let mut memo = IdentityMemo::default();
         let asked = self.members.iter().filter_map(|member| {
@@ -138,13 +139,13 @@ impl Admission for ThrottleSet {
     }
 }
 
-/// A throttle of whatever type.
+/// A throttle of any strategy and storage.
 trait SetMember: Send + Sync {
     fn uid(&self) -> &str;
     fn boxed(&self) -> Box<dyn SetMember>;
     fn matching(&self, request: RequestParts<'_>) -> Applicability;
 
-    /// Plans how to ask it about a request that it applies to.
+    /// Plans the check of a request that the throttle applies to.
     fn part(&self, request: RequestParts<'_>, memo: &mut IdentityMemo) -> PendingPart;
 }
 
@@ -178,7 +179,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> SetMember for Throttle<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Turns a plan into a part of the evaluation, or says why there is none.
+    /// Turns a plan into a part of the evaluation, or into the reason why there is none.
     pub(super) fn pending(self, planned: PlanResult<S, M>) -> PendingPart {
         let skipped = match planned {
             Ok(plan) => return PendingPart::Ready(Box::new(PlannedThrottle::new(self, Arc::new(plan)))),
@@ -194,22 +195,22 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 }
 
-/// A throttle that may have to be asked.
+/// A throttle that may apply to a request.
 pub(super) struct Candidate {
     pub(super) applies: Applicability,
     pub(super) part: PendingPart,
 }
 
-/// A throttle's part of an evaluation, there or on its way.
+/// A throttle's part of an evaluation, or the future of it.
 pub(super) enum PendingPart {
     Ready(Box<dyn EvaluationPart>),
-    /// It does not count the request.
+    /// The throttle does not count the request.
     NotDecided(NotDecided),
     Stop(RequestError, Failing),
     Later(BoxFuture<'static, PendingPart>),
 }
 
-/// Finds out what is to be asked, and decides.
+/// Waits for the parts of an evaluation, and runs it.
 pub(super) async fn find_out(asked: Vec<Candidate>, which: MatchPolicy) -> WaitOutcome {
     let (mut parts, mut failed, mut taken, mut not_decided) = (Vec::new(), Vec::new(), false, None);
     for pending in applying(asked, which).await {
@@ -239,7 +240,7 @@ pub(super) async fn find_out(asked: Vec<Candidate>, which: MatchPolicy) -> WaitO
     WaitOutcome::decision(ready(Evaluation::Failed { failed, others: parts }), not_decided).await
 }
 
-/// Lists the parts of those that apply, in the order in which they count.
+/// Returns the parts of the throttles that apply, the most specific first if only that one counts.
 async fn applying(asked: Vec<Candidate>, which: MatchPolicy) -> Vec<PendingPart> {
     let mut applying = Vec::with_capacity(asked.len());
     for Candidate { applies, part } in asked {

@@ -1,4 +1,4 @@
-//! The turn of a request or message that was admitted with a delay, given up when it goes before.
+//! The turn of a request or message that was admitted with a delay.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -14,7 +14,7 @@ use crate::throttle::{ReceiptOf, Watch};
 pub(crate) trait TurnAccount<S: Strategy>: Send + Sync {
     fn wait_queue(&self) -> Option<&dyn WaitQueue>;
 
-    /// Shows its key. Hits of different classes stand in lines of their own for it.
+    /// Passes its key to `show`. Hits of different classes wait in queues of their own.
     fn show_key(&self, show: &mut dyn FnMut(&dyn ErasedKey));
 
     fn refund(&self, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Reply<S::Verdict>;
@@ -22,22 +22,22 @@ pub(crate) trait TurnAccount<S: Strategy>: Send + Sync {
     fn spawner(&self) -> Option<&Arc<Spawn>>;
 }
 
-/// A turn that has not come. Dropped before, it is given up: those behind it in this process move up, and the
-/// last turn goes back to the storage.
+/// A turn that has not come yet. Dropped, it is given up: waiters behind it in this process move up, and
+/// the last turn goes back to the storage.
 pub(crate) struct DelayedTurn<S: Strategy> {
     account: Arc<dyn TurnAccount<S>>,
-    /// `None` for a turn by itself: it is none that others could leave at, or there is no line.
+    /// The place in the queue; `None` if there is no queue, or the turn is none that another could take.
     ticket: Option<Ticket>,
     hit: Hit<S::Cost>,
-    /// What was charged for a turn by itself; `None` once it has come or is given up.
+    /// The receipt of the charge; `None` once the turn has come or is given up.
     charged: Option<ReceiptOf<S>>,
-    /// How long it waits, counted from when the watch was started.
+    /// The wait, counted from the start of `watch`.
     wait: Duration,
     watch: Watch,
 }
 
 impl<S: Strategy> DelayedTurn<S> {
-    /// Enters the line of an account with an admission; `None` if it has no delay.
+    /// Enters the queue of an account with an admission. Returns `None` if the admission has no delay.
     pub(crate) fn enter(
         account: Arc<dyn TurnAccount<S>>,
         hit: Hit<S::Cost>,
@@ -58,20 +58,21 @@ impl<S: Strategy> DelayedTurn<S> {
         }
         let mut delayed = Self { account, ticket, hit, charged: Some(admitted.receipt()), wait, watch };
         if delayed.poll_sooner(&mut Context::from_waker(Waker::noop())).is_ready() {
-            // It has taken a free turn, and its own is free now.
+            // It took a free turn, so its own turn at the end of the queue is free now.
             delayed.spawn(delayed.surplus());
         }
         Some(delayed)
     }
 
-    /// How long it waits from now on.
+    /// Returns the time left until the turn.
     pub(crate) fn left(&self) -> Duration {
         self.wait.saturating_sub((self.watch)())
     }
 
-    /// Waits until it moves to a sooner turn.
+    /// Polls for a sooner turn.
     pub(crate) fn poll_sooner(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut moved = Poll::Pending;
+        // wait := wait - sooner, for each turn that it moves ahead. Polled until pending, so that the waker is set.
         while let Some(Poll::Ready(sooner)) =
             self.line().map(|(line, ticket)| line.poll_sooner(ticket, context))
         {
@@ -81,26 +82,30 @@ impl<S: Strategy> DelayedTurn<S> {
         moved
     }
 
-    /// Leaves with its turn, which is noted in the admission.
+    /// Leaves the queue, and writes the receipts of the turn into the admission.
     pub(crate) fn leave(mut self, admitted: &mut S::Verdict) {
         if let Some((line, ticket)) = self.line() {
             line.depart(ticket, &mut |next| admitted.for_each_receipt_mut(&mut |receipt| *receipt = next()));
         }
+        // From here `drop` refunds nothing: the charge belongs to the request.
         self.charged = None;
     }
 
-    /// Gives it up. Returns what is to be awaited until the storage has it back, if it is not there at once.
+    /// Gives the turn up. Returns the future of the refund if the storage did not answer at once.
     pub(crate) fn give_up(mut self) -> Option<BoxFuture<'static, ()>> {
         self.begin_refund()
     }
 
+    /// Returns the queue and the place in it, as long as the turn is held.
     fn line(&self) -> Option<(&dyn DelayLine, Ticket)> {
         self.charged?;
         Some((self.account.wait_queue()?.line()?, self.ticket?))
     }
 
+    /// Gives the turn up once, and starts the refund.
     fn begin_refund(&mut self) -> Option<BoxFuture<'static, ()>> {
         if let Some((line, ticket)) = self.line() {
+            // A turn whose time has passed cannot be passed on to others.
             line.give_up(ticket, (self.watch)() > self.wait);
             self.charged = None;
             return self.surplus();
@@ -111,14 +116,14 @@ impl<S: Strategy> DelayedTurn<S> {
         }
     }
 
-    /// Has a refund made in the background; where there is none it is not made.
+    /// Runs a refund in the background; without a spawner the refund is dropped.
     fn spawn(&self, refund: Option<BoxFuture<'static, ()>>) {
         if let (Some(refund), Some(spawn)) = (refund, self.account.spawner()) {
             spawn(refund);
         }
     }
 
-    /// Refunds the turns at the end of the line that are free, one after another.
+    /// Refunds the free turns at the end of the queue, one after another.
     fn surplus(&self) -> Option<BoxFuture<'static, ()>> {
         let (account, key, hit) = (Arc::clone(&self.account), self.ticket?.key, self.hit);
         let mut refunds: BoxFuture<'static, ()> = Box::pin(async move {
@@ -128,7 +133,7 @@ impl<S: Strategy> DelayedTurn<S> {
                 returning.answered(&refunded);
             }
         });
-        // What is local answers as soon as it is polled.
+        // A local storage answers at the first poll, so nothing is left to spawn.
         let poll = refunds.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         poll.is_pending().then_some(refunds)
     }
@@ -141,7 +146,7 @@ impl<S: Strategy> Drop for DelayedTurn<S> {
     }
 }
 
-/// Takes the last turn of a key out of its line, if it is free.
+/// Takes the last turn of a key out of its queue, if it is free.
 fn begin<S: Strategy>(account: &dyn TurnAccount<S>, key: u64) -> Option<(ReturningTurn<'_>, ReceiptOf<S>)> {
     ReturningTurn::begin(account.wait_queue()?.line()?, key)
 }

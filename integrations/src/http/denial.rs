@@ -1,4 +1,4 @@
-//! What one's own code is told where a request is denied, and what it may answer.
+//! A denied request, for functions that write their own answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,29 +11,49 @@ use traffik_core::{ErasedKey, Outcome, debug_fields};
 use crate::RequestParts;
 use crate::http::headers::PolicyDecision;
 
-/// A request that was denied.
+/// A request that was denied, for a function that answers it.
+///
+/// [`ThrottleBuilder::on_throttled`](crate::ThrottleBuilder::on_throttled) passes it. Start from
+/// [`response`](Self::response) and change what you need.
+///
+/// ```
+/// use http::header::RETRY_AFTER;
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::Throttle;
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min")))
+///     .on_throttled(|denial| {
+///         let mut response = denial.response(); // 429 with `Retry-After`
+///         assert!(response.headers().contains_key(RETRY_AFTER));
+///         *response.body_mut() = format!("{} is used up", denial.throttle).into();
+///         response
+///     })
+///     .build()?;
+/// # let _ = throttle;
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
 pub struct Denial<'a> {
     /// The request.
     pub request: RequestParts<'a>,
-    /// The throttle that denies it; of several, the first that does.
+    /// The name of the throttle that denies; of several, the first.
     pub throttle: &'a str,
-    /// What was decided.
+    /// The outcome, with the exact wait.
     pub outcome: Outcome,
     /// The limits, each with its `name` and its `decision`.
     pub limits: &'a [PolicyDecision<'a>],
-    /// Whom the request was counted for.
+    /// The client that the request was counted for.
     pub client: &'a dyn ErasedKey,
     pub(crate) answer: &'a dyn Fn() -> Response<Bytes>,
 }
 
 impl Denial<'_> {
-    /// How long the client is to wait; `None` if waiting is in vain.
+    /// Returns the wait until a retry; `None` if the request can never be admitted.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         wait_of(self.outcome)
     }
 
-    /// What the client would be told if nobody had asked to tell it something else: a start for one's own answer.
+    /// Returns the answer that the throttle sends without a function: 429 with a problem document.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
         (self.answer)()
@@ -42,7 +62,7 @@ impl Denial<'_> {
 
 debug_fields!([] Denial<'_>: throttle, outcome);
 
-/// The wait until an outcome is another; `None` if it never is.
+/// Returns the wait until an outcome changes; `None` if it never does.
 pub(crate) const fn wait_of(outcome: Outcome) -> Option<Duration> {
     match outcome {
         Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => Some(wait),
@@ -50,7 +70,7 @@ pub(crate) const fn wait_of(outcome: Outcome) -> Option<Duration> {
     }
 }
 
-/// One's own answer to a denial.
+/// The user's function that answers denials.
 #[derive(Clone)]
 pub(crate) enum Handler {
     Now(Arc<dyn Fn(&Denial<'_>) -> Response<Bytes> + Send + Sync>),

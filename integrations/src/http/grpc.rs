@@ -1,4 +1,4 @@
-//! What a gRPC client whose request does not pass is told: a status in the headers, of a response that has nothing else.
+//! Answers to gRPC clients: the status is in the headers of a response without a body.
 
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use http::{HeaderMap, Response};
 
 use crate::http::headers::millis;
 
-/// `RESOURCE_EXHAUSTED` and `UNAVAILABLE`, by their numbers.
+/// The number of `RESOURCE_EXHAUSTED`.
 const EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
+/// The number of `UNAVAILABLE`.
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
 pub(crate) const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-/// Whether the request is a gRPC call, by its content type.
+/// Reports whether the request is a gRPC call, by its content type.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE) else { return false };
     let Some(rest) = kind.as_bytes().strip_prefix(b"application/grpc") else { return false };
@@ -22,16 +23,16 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
-/// The call is beyond the limit. The client may try again after the wait, or is told never to.
+/// Answers a call beyond the limit. The client may retry after `wait`; without one it must not retry.
 pub(crate) fn exhausted(wait: Option<Duration>) -> Response<Bytes> {
     let mut response = status(EXHAUSTED, HeaderValue::from_static("too many requests"));
-    // A negative pushback says that the call is not to be tried again.
+    // A negative pushback forbids a retry.
     let pushback = wait.map_or(HeaderValue::from_static("-1"), |wait| millis(wait).into());
     response.headers_mut().insert(PUSHBACK, pushback);
     response
 }
 
-/// The limiter itself cannot decide. The client may try again after the wait, if there is one.
+/// Answers a call that the limiter cannot decide. The client may retry after `wait`, if there is one.
 pub(crate) fn unavailable(wait: Option<Duration>) -> Response<Bytes> {
     let mut response = status(UNAVAILABLE, HeaderValue::from_static("the limiter cannot decide"));
     if let Some(wait) = wait {

@@ -1,4 +1,4 @@
-//! The headers that tell a client where it stands, in the dialects in use.
+//! The rate-limit headers, in the formats in use.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -9,45 +9,63 @@ use traffik_core::{Decision, Origin, Rate};
 
 use super::merge;
 
-/// How a client is told its limits.
+/// The format of the headers that show a client its limits.
 ///
-/// Whatever the format, the limit is that of the [rate](Decision::rate), which need not be what can be had
-/// at once, and no more than that remains. Times are whole seconds, rounded up; a reset is the time until
-/// nothing is in use. A denial that ends carries `Retry-After`. All but [`None`](Self::None) tell in
-/// `X-RateLimit-Source`, in [a word](Origin::name), where a decision comes from that is not the store's.
+/// Choose [`Draft10`](Self::Draft10) for new clients, and another one for clients that already read it.
+///
+/// ```
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{HeaderFormat, Throttle};
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min")))
+///     .headers(HeaderFormat::Draft10) // RateLimit-Policy: "api";q=100;w=60
+///     .build()?;
+/// # let _ = throttle;
+/// assert_eq!(HeaderFormat::default(), HeaderFormat::None);
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
+///
+/// In every format the limit is that of the [rate](Decision::rate), and `remaining` is never above it. The
+/// burst may be another number. Times are whole seconds, rounded up; a reset is the time until nothing is
+/// in use. A denial that ends carries `Retry-After`. All formats but [`None`](Self::None) also send
+/// `X-RateLimit-Source`, with [a word](Origin::name) for the origin, if the decision does not come from the
+/// store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HeaderFormat {
-    /// Nothing but `Retry-After` on denials.
+    /// No headers, except `Retry-After` on denials.
     #[default]
     None,
-    /// `RateLimit-Policy` and `RateLimit` as structured fields of RFC 9651:
-    /// draft-ietf-httpapi-ratelimit-headers-10. All policies, the tightest first: `q` in `w` seconds, of
-    /// which `r` remains, and more in `t` seconds ([`Decision::more_after`]). There is no `t` where more is
-    /// not to be had, where it is there already, and where `Retry-After` is earlier.
+    /// `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10, as structured fields
+    /// of RFC 9651.
+    ///
+    /// They list all policies, the tightest first: `q` in `w` seconds, of which `r` remains, and more in
+    /// `t` seconds ([`Decision::more_after`]). `t` is absent if more never comes, if it is there already,
+    /// and if `Retry-After` is earlier.
     Draft10,
     /// `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy: …;w=…` of draft 07, for the
-    /// tightest.
+    /// tightest limit.
     Draft07,
-    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` of drafts up to 06, for the tightest.
+    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` of drafts up to 06, for the tightest
+    /// limit.
     Draft06,
     /// `X-RateLimit-Limit`, `X-RateLimit-Remaining`, `X-RateLimit-Reset` (seconds from now), for the
-    /// tightest.
+    /// tightest limit.
     XRateLimit,
 }
 
-/// One limit as it is told: its name, and what it decided.
+/// One limit with its name and its decision.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyDecision<'a> {
     /// The name of the policy.
     pub name: &'a str,
-    /// What it decided.
+    /// The decision.
     pub decision: Decision,
 }
 
 impl PolicyDecision<'_> {
-    /// The limit of the rate, or, where none is known, the most that can be had at once.
+    /// Returns the limit of the rate; without a rate, the most that can be had at once.
     fn quota(&self) -> u32 {
         self.decision.rate().map_or(self.decision.limit(), Rate::limit)
     }
@@ -56,20 +74,22 @@ impl PolicyDecision<'_> {
         self.decision.remaining().min(self.quota())
     }
 
-    /// The time until more than [`remaining`](Self::remaining) can be had; `None` if it can be at once.
+    /// Returns the time until more than [`remaining`](Self::remaining) can be had; `None` if it is there
+    /// now.
     fn more_after(&self) -> Option<Duration> {
         let is_there = self.decision.remaining() > self.quota() && self.decision.retry_after().is_none();
         self.decision.more_after().filter(|_| !is_there)
     }
 }
 
-/// The limits of one response; unlimited ones are not told.
+/// The limits of one response.
 pub type Policies<'a> = SmallVec<[PolicyDecision<'a>; 4]>;
 
 impl HeaderFormat {
-    /// Adds the headers of this format for these limits. Of limits that a service or another layer has told
-    /// of already, those of a list stay beside them, the tightest first; where one only is told, the tighter
-    /// one.
+    /// Adds the headers of this format for these limits, without unlimited ones.
+    ///
+    /// Limits that a service or another layer has written stay. A list holds all of them, the tightest
+    /// first; a format with one limit keeps the tighter one.
     pub fn write(self, limits: &mut Policies<'_>, headers: &mut HeaderMap) {
         arrange(limits);
         self.put(limits, headers);
@@ -95,6 +115,7 @@ impl HeaderFormat {
                 for told in limits {
                     item(&mut policies, told.name, 'q', told.quota(), 'w', seconds(told.decision.window()));
                     let more = seconds(told.more_after().unwrap_or_default());
+                    // A `t` after `Retry-After` would contradict it. 0 leaves `t` out.
                     let more = if more > retry_after { 0 } else { more };
                     item(&mut rates, told.name, 'r', told.remaining(), 't', more);
                 }
@@ -124,7 +145,7 @@ impl HeaderFormat {
 }
 
 impl HeaderFormat {
-    /// Tells what stood in for the store, if something did.
+    /// Writes what decided in place of the store, if something did.
     pub(crate) fn write_origin(self, origin: Origin, headers: &mut HeaderMap) {
         match origin {
             Origin::Store | Origin::Bypassed | Origin::Disabled | Origin::Shadow => {}
@@ -137,7 +158,7 @@ impl HeaderFormat {
     }
 }
 
-/// As limits are told: the tightest first, and none that is no limit.
+/// Sorts limits, the tightest first, and removes unlimited ones.
 pub(crate) fn arrange(limits: &mut Policies<'_>) {
     limits.retain(|limit| !limit.decision.is_unlimited());
     if limits.len() > 1 {
@@ -145,7 +166,7 @@ pub(crate) fn arrange(limits: &mut Policies<'_>) {
     }
 }
 
-/// Appends a structured field's item with a number and, unless it is zero, a time.
+/// Appends an item of a structured field with a number and, unless it is zero, a time.
 fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, seconds: u64) {
     let comma = if list.is_empty() { "" } else { ", " };
     // Writing to a string cannot fail.
@@ -155,16 +176,16 @@ fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, s
     }
 }
 
-/// The seconds that a response asks to wait, before which no more is to be promised; no bound if it asks for
-/// none, and at once if for a date.
+/// Returns the seconds of `Retry-After`, so that `t` never promises more after them. Without the header
+/// there is no bound (`u64::MAX`); a date counts as 0.
 fn retry_after(headers: &HeaderMap) -> u64 {
-    // Not by `get`, which is part of its only other caller: that is on the way of each denial.
+    // `get` has one other caller, on the path of each denial. A second one would keep it from being inlined there.
     let Some(value) = headers.get_all(RETRY_AFTER).iter().next() else { return u64::MAX };
     value.to_str().ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
 
-/// A name within a string of a structured field (RFC 9651, section 3.3.3), which holds ASCII alone: all else
-/// is percent-encoded.
+/// A name within a string of a structured field (RFC 9651, section 3.3.3), which holds only ASCII. Other
+/// bytes are percent-encoded.
 struct EscapedName<'a>(&'a str);
 
 impl fmt::Display for EscapedName<'_> {
@@ -185,29 +206,32 @@ impl fmt::Display for EscapedName<'_> {
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: String) {
-    // Names are checked to be plain, and the rest is digits and punctuation.
+    // `build` checks the names, and the rest is digits and punctuation.
     if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(name, value);
     }
 }
 
-/// Whole seconds, rounded up, within the fifteen digits of a structured field's integer.
+/// Returns whole seconds, rounded up, at most the fifteen digits of a structured field's integer.
 #[must_use]
 pub fn seconds(time: Duration) -> u64 {
+    // ceil(time / 1 s): one more if there is a fraction.
     let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
     seconds.min(999_999_999_999_999)
 }
 
-/// Whole milliseconds, rounded up.
+/// Returns whole milliseconds, rounded up.
 pub(crate) const fn millis(time: Duration) -> u64 {
+    // ceil(time / 1 ms) = secs * 1000 + ceil(nanos / 10^6)
     time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_nanos().div_ceil(1_000_000) as u64)
 }
 
-/// A number as the value of a header; one of two digits, such as most waits are, takes no memory.
+/// Returns a number as the value of a header. One of two digits, such as most waits, takes no allocation.
 pub(crate) fn number(number: u64) -> HeaderValue {
     const PAIRS: &str = "\
         0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
         5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+    // The two digits of `number` stand at 2 * number.
     let pair = usize::try_from(number).ok().and_then(|number| {
         let at = number.checked_mul(2)?;
         PAIRS.get(at..at.checked_add(2)?)

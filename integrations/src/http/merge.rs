@@ -1,10 +1,10 @@
-//! Fields that the service or another layer has written already: what they tell of stays.
+//! Merges rate-limit headers with those that the service or another layer has written.
 
 use http::header::{Entry, HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, List, ListEntry, Parser};
 
-/// Writes a list of a structured field, beside the members that stand there. Members with `r`, of which so
-/// much is left, are in the order of that, the least first. What is no list is replaced.
+/// Writes the members of a structured list next to those that are there, sorted by their `r`, the least
+/// first. Replaces a header that is not a list.
 pub(super) fn list(headers: &mut HeaderMap, name: HeaderName, members: String) {
     match headers.entry(name) {
         Entry::Vacant(place) => {
@@ -23,6 +23,7 @@ pub(super) fn list(headers: &mut HeaderMap, name: HeaderName, members: String) {
     }
 }
 
+/// Joins the members, sorted; `None` if they are not a list.
 fn joined(before: &[&[u8]], members: &str) -> Option<String> {
     let all = [&before.join(&b", "[..]), &b", "[..], members.as_bytes()].concat();
     let mut list = Parser::new(&all).parse::<List>().ok()?;
@@ -30,7 +31,7 @@ fn joined(before: &[&[u8]], members: &str) -> Option<String> {
     sfv::FieldType::serialize(&list)
 }
 
-/// How much is left by the policy of a member.
+/// Returns the `r` of a member: the amount that its policy has left.
 fn left(member: &ListEntry) -> i64 {
     let parameters = match member {
         ListEntry::Item(item) => &item.params,
@@ -42,8 +43,8 @@ fn left(member: &ListEntry) -> i64 {
     }
 }
 
-/// Whether a field stands there that tells of a tighter limit, with this much left after its `prefix`, if it
-/// has one.
+/// Reports whether a header has a tighter limit than one with `left`. Its number follows `prefix` in the
+/// header.
 pub(super) fn is_tighter(headers: &HeaderMap, name: &str, prefix: &str, left: u32) -> bool {
     let told = headers.get(name).and_then(|value| value.to_str().ok());
     let told = told.and_then(|text| text.split(',').find_map(|part| part.trim().strip_prefix(prefix)));

@@ -1,4 +1,4 @@
-//! What is done about a request that could not be decided upon.
+//! The reaction to a failure of a storage or of a function of the request.
 
 use std::fmt;
 use std::future::Future;
@@ -13,26 +13,38 @@ use traffik_core::{ErasedKey, Origin, debug_fields};
 use crate::RequestParts;
 use crate::http::headers::PolicyDecision;
 
-/// A request that could not be decided upon, with all that was known about it by then.
+/// A request that could not be decided, with all that was known about it by then.
+///
+/// The function of [`OnError::ask`] receives it.
+///
+/// ```
+/// use traffik::ErrorKind;
+/// use traffik::web::{ErrorAction, OnError};
+///
+/// let on_error = OnError::ask(|context| match context.kind() {
+///     ErrorKind::Timeout if context.request.method.is_safe() => ErrorAction::Allow,
+///     _ => ErrorAction::Throttle,
+/// });
+/// # let _ = on_error;
+/// ```
 #[non_exhaustive]
 pub struct ErrorContext<'a> {
     /// The request.
     pub request: RequestParts<'a>,
-    /// The throttle that could not decide.
+    /// The name of the throttle that could not decide.
     pub throttle: &'a str,
-    /// What has failed.
+    /// The failure.
     pub failure: &'a BackendError,
-    /// Whom the request was to be counted for; `None` if what failed is what would have told that.
+    /// The client of the request; `None` if the identifier failed.
     pub client: Option<&'a dyn ErasedKey>,
-    /// What it was to cost, of several limits that count different things the most.
+    /// The cost of the request; of several limits that count different things, the largest.
     pub cost: Option<u32>,
-    /// The limits, each with its `name` and its `decision`, for a client who has used nothing: how much, in
-    /// what time.
+    /// The limits, each with its `name` and its `decision`, as for a client that has used nothing.
     pub limits: &'a [PolicyDecision<'a>],
 }
 
 impl ErrorContext<'_> {
-    /// What kind of failure it is.
+    /// Returns the kind of the failure.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         self.failure.kind()
@@ -41,29 +53,41 @@ impl ErrorContext<'_> {
 
 debug_fields!([] ErrorContext<'_>: throttle, failure, cost);
 
-/// The wait that is told where nobody says another.
+/// The wait of an answer without one of its own.
 pub(crate) const OUTAGE: Duration = Duration::from_secs(1);
 
-/// What becomes of a request, or of a message, that could not be decided upon.
+/// The action for a request or a message that could not be decided.
+///
+/// The functions of [`OnError::ask`] and [`OnError::ask_async`] return it.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::web::{ErrorAction, OnError};
+///
+/// let on_error = OnError::ask(|context| match context.cost {
+///     Some(1) => ErrorAction::Allow,
+///     _ => ErrorAction::ThrottleFor(Duration::from_secs(5)),
+/// });
+/// # let _ = on_error;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorAction<R = Response<Bytes>> {
-    /// It passes, unchecked.
+    /// It passes without a check.
     Allow,
-    /// A request is answered 503 with `Retry-After: 1`; a message is treated as one that is denied for a
-    /// second.
+    /// The request is answered 503 with `Retry-After: 1`; the message is denied for 1 s.
     Throttle,
-    /// The same with this wait.
+    /// The same as `Throttle` with this wait.
     ThrottleFor(Duration),
-    /// A request is answered 500, with the [`BackendError`] in the extensions of the response; a message is
+    /// The request is answered 500, with the [`BackendError`] in the response's extensions. The message is
     /// dropped, and the stream yields the failure in its place.
     Raise,
-    /// A request is answered this.
+    /// The request gets this answer.
     Answer(R),
 }
 
 impl<R> ErrorAction<R> {
-    /// Where what becomes of it comes from.
+    /// Returns the origin that headers and observers show.
     pub(crate) const fn origin(&self) -> Origin {
         match self {
             Self::Allow => Origin::DegradedOpen,
@@ -72,34 +96,46 @@ impl<R> ErrorAction<R> {
     }
 }
 
-/// What is done when a storage, or a function of the request, fails: with requests here, and with the
-/// messages of a WebSocket by another function `A`.
+/// The reaction of a throttle to a failure of its storage or of a function of the request.
 ///
-/// It is said of a throttle; or of a storage, for [all throttles in it](crate::ThrottleDefaults::on_error) that say
-/// nothing else; and it is [`Throttle`](Self::Throttle) where nobody says anything.
+/// Set it for one [throttle](crate::ThrottleBuilder::on_error), or for all throttles of
+/// [`ThrottleDefaults`](crate::ThrottleDefaults::on_error). Defaults to [`Throttle`](Self::Throttle). `A`
+/// is the type of the function: one for requests, another one for the messages of a WebSocket.
+///
+/// ```
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{OnError, Throttle};
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min")))
+///     .on_error(OnError::Allow) // requests pass while the storage is down
+///     .build()?;
+/// # let _ = throttle;
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
 #[derive(Default)]
 #[non_exhaustive]
 pub enum OnError<A: ?Sized = AskAboutRequest> {
-    /// Nothing passes unchecked: requests are answered 503 with `Retry-After: 1`, and messages denied for a
-    /// second. A connection that is closed for it is closed with 1013 (try again later).
+    /// Requests are answered 503 with `Retry-After: 1`, and messages are denied for 1 s. A connection that
+    /// is closed for it gets code 1013 (try again later).
     #[default]
     Throttle,
-    /// The same with this wait; it is told in whole seconds, rounded up, and in milliseconds.
+    /// The same as `Throttle` with this wait. The client reads it in whole seconds, rounded up, and in
+    /// milliseconds.
     ThrottleFor(Duration),
-    /// Everything passes, unchecked.
+    /// Everything passes without a check.
     Allow,
-    /// Requests are answered 500, with the [`BackendError`] in the extensions of the response for whoever stands
-    /// outside. Messages are dropped, and the stream yields the failure in their place.
+    /// Requests are answered 500, with the [`BackendError`] in the response's extensions for an outer
+    /// layer. Messages are dropped, and the stream yields the failure in their place.
     Raise,
-    /// As this function says, at once or later: see [`ask`](OnError::ask) and
-    /// [`ask_async`](OnError::ask_async).
+    /// The function chooses the action: see [`ask`](OnError::ask) and [`ask_async`](OnError::ask_async).
     Ask(Arc<A>),
 }
 
+/// The function for requests.
 type AskAboutRequest = dyn Fn(&ErrorContext<'_>) -> Reply<ErrorAction> + Send + Sync;
 
 impl OnError {
-    /// As `function` says.
+    /// Chooses the action by a function.
     ///
     /// ```
     /// use std::time::Duration;
@@ -107,20 +143,22 @@ impl OnError {
     /// use traffik::ErrorKind;
     /// use traffik::web::{OnError, ErrorAction};
     ///
-    /// // Reading is let pass; and what is dear is not, while the store is out of reach.
-    /// let on_error = OnError::ask(|trouble| match trouble.kind() {
+    /// // Cheap reads pass while the store is down; everything else is denied for 5 s.
+    /// let on_error = OnError::ask(|context| match context.kind() {
     ///     ErrorKind::Corrupt => ErrorAction::Raise,
-    ///     _ if trouble.request.method.is_safe() && trouble.cost.unwrap_or(1) < 10 => ErrorAction::Allow,
+    ///     _ if context.request.method.is_safe() && context.cost.unwrap_or(1) < 10 => ErrorAction::Allow,
     ///     _ => ErrorAction::ThrottleFor(Duration::from_secs(5)),
     /// });
     /// # let _ = on_error;
     /// ```
     pub fn ask(function: impl Fn(&ErrorContext<'_>) -> ErrorAction + Send + Sync + 'static) -> Self {
-        Self::Ask(Arc::new(move |trouble| Reply::ready(Ok(function(trouble)))))
+        Self::Ask(Arc::new(move |context| Reply::ready(Ok(function(context)))))
     }
 
-    /// As `function` says asynchronously, such as after it has asked another store. The request waits for as
-    /// long as that takes, without a bound; if its client goes away, the future is dropped.
+    /// Chooses the action by an asynchronous function, such as one that asks another store.
+    ///
+    /// The request waits for the function, without a bound. If its client goes away, the function's future
+    /// is dropped.
     ///
     /// ```
     /// use traffik::web::{OnError, ErrorAction};
@@ -129,8 +167,8 @@ impl OnError {
     ///     user.is_some() // ask a database
     /// }
     ///
-    /// let on_error = OnError::ask_async(|trouble| {
-    ///     let user = trouble.request.headers.get("x-user");
+    /// let on_error = OnError::ask_async(|context| {
+    ///     let user = context.request.headers.get("x-user");
     ///     let user = user.and_then(|user| user.to_str().ok()).map(str::to_owned);
     ///     async { if is_paying(user).await { ErrorAction::Allow } else { ErrorAction::Throttle } }
     /// });
@@ -139,11 +177,11 @@ impl OnError {
     pub fn ask_async<F: Future<Output = ErrorAction> + Send + 'static>(
         function: impl Fn(&ErrorContext<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
-        Self::Ask(Arc::new(move |trouble| later(function(trouble))))
+        Self::Ask(Arc::new(move |context| later(function(context))))
     }
 }
 
-/// A remedy that is waited for.
+/// Returns the reply of an asynchronous function.
 pub(crate) fn later<R: Send + 'static>(
     remedy: impl Future<Output = ErrorAction<R>> + Send + 'static,
 ) -> Reply<ErrorAction<R>> {
@@ -151,7 +189,7 @@ pub(crate) fn later<R: Send + 'static>(
 }
 
 impl<A: ?Sized> OnError<A> {
-    /// The remedy; `ask` puts the question to the function, where there is one.
+    /// Returns the action; `ask` calls the function, if there is one.
     pub(crate) fn remedy<R>(&self, ask: impl FnOnce(&A) -> Reply<ErrorAction<R>>) -> Reply<ErrorAction<R>> {
         let remedy = match self {
             Self::Throttle => ErrorAction::Throttle,

@@ -1,25 +1,24 @@
-//! A path as the service behind may take it, whatever way it was spelled.
+//! The normal form of a path, for all spellings that a server may take for the same path.
 
 use std::borrow::Cow;
 
-/// A path by which rules go, and how it was spelled.
+/// The normal form of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FoldedPath<'a> {
-    /// The path without what a server may leave out.
+    /// The path without the parts that a server may ignore.
     pub(crate) text: Cow<'a, str>,
-    /// Whether nothing was left out but escapes, and a slash at the end: every server takes it for the same
-    /// path.
+    /// Whether only escapes and a slash at the end were changed: every server reads those as the same path.
     pub(crate) is_plain: bool,
 }
 
-/// Folds a path: without what a server may leave out, for any other spelling would be a way round a rule.
+/// Returns the normal form of a path. Any other spelling would be a way round a rule.
 ///
-/// * Letters, digits and `-._~` that are escaped stand for themselves; all other escapes are in capitals,
-///   also of what should have been escaped, such as `é`.
-/// * What follows a `;` in a segment is left out, and an escaped slash is a slash.
-/// * Segments `.` and `..` are followed, slashes after slashes left out, and so is the one at the end.
+/// * Escaped letters, digits and `-._~` are unescaped. All other escapes are in capitals, also of
+///   characters that should have been escaped, such as `é`.
+/// * Parameters after a `;` in a segment are removed, and an escaped slash is a slash.
+/// * Segments `.` and `..` are resolved. Repeated slashes and the one at the end are removed.
 ///
-/// Nothing is allocated for a path that is spelled plainly.
+/// A path that is in normal form takes no allocation.
 pub(crate) fn fold(path: &str) -> FoldedPath<'_> {
     if matches!(path, "" | "*" | "/") {
         return FoldedPath { text: Cow::Borrowed(path), is_plain: true };
@@ -44,7 +43,7 @@ pub(crate) fn fold(path: &str) -> FoldedPath<'_> {
     FoldedPath { text: Cow::Owned(folded), is_plain }
 }
 
-/// Whether folding leaves a path as it is, but for a slash at its end.
+/// Reports whether a path is in normal form, except for a slash at its end.
 fn is_folded(path: &str) -> bool {
     let mut before = 0;
     path.starts_with('/')
@@ -55,7 +54,7 @@ fn is_folded(path: &str) -> bool {
         })
 }
 
-/// With those octets plain that mean the same escaped (RFC 3986, section 2.3), and those escaped that no path
+/// Unescapes octets that mean the same unescaped (RFC 3986, section 2.3), and escapes those that no path
 /// can hold.
 fn unescaped(path: &str) -> String {
     let mut plain = String::with_capacity(path.len());
@@ -79,7 +78,7 @@ fn unescaped(path: &str) -> String {
                 escape(&mut plain, octet);
                 rest = after.get(2..).unwrap_or_default();
             }
-            // It should have been escaped itself: alone, it could become an escape with what follows.
+            // A bare `%` could form an escape with the digits that follow, so it is escaped itself.
             None => {
                 escape(&mut plain, b'%');
                 rest = after;
@@ -101,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// A segment of letters, with how each of them is written and what stands before it that means nothing.
+    /// A segment of letters, the spelling of each, and a meaningless prefix.
     fn segment() -> impl Strategy<Value = (String, String)> {
         let letter =
             (prop_oneof![Just('a'), Just('Z'), Just('~'), Just('-')], 0..3).prop_map(|(letter, form)| {
@@ -170,7 +169,7 @@ mod tests {
             ("/100%", "/100%25", true),
             ("/%zz%4", "/%25zz%254", true),
             ("/%a%30", "/%25a0", true),
-            // Some servers end a path there, or leave a dot out: told apart, since most do not.
+            // Few servers end a path there or drop the dot, so these are different paths.
             ("/login%00", "/login%00", true),
             ("/login.", "/login.", true),
             ("/LOGIN", "/LOGIN", true),

@@ -1,4 +1,4 @@
-//! A request as the parts that deciding on it may look at, and functions of them.
+//! The parts of a request that a throttle reads, and functions of them.
 
 use std::any::Any;
 use std::error::Error;
@@ -12,7 +12,20 @@ use traffik_core::{CapacityError, ErrorKind, StrategyError};
 
 use crate::http::grpc::is_grpc;
 
-/// All of a request but its body.
+/// All of a request except its body: the argument of functions that choose an identity, a cost or a
+/// strategy.
+///
+/// It converts from `&http::Request<B>` and `&http::request::Parts`.
+///
+/// ```
+/// use traffik::web::RequestParts;
+///
+/// let request = http::Request::post("/login").header("x-user", "alice").body(())?;
+/// let parts = RequestParts::from(&request);
+/// assert_eq!(parts.uri.path(), "/login");
+/// assert_eq!(parts.headers["x-user"], "alice");
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RequestParts<'a> {
     /// The method.
@@ -21,7 +34,7 @@ pub struct RequestParts<'a> {
     pub uri: &'a Uri,
     /// The headers.
     pub headers: &'a HeaderMap,
-    /// What the server and the layers outside have noted about it.
+    /// The values that the server and outer layers have inserted.
     pub extensions: &'a Extensions,
 }
 
@@ -48,17 +61,17 @@ impl<'a> From<&'a http::request::Parts> for RequestParts<'a> {
 }
 
 impl RequestParts<'_> {
-    /// Whether it is a gRPC call, which is answered in its own way.
+    /// Reports whether it is a gRPC call, which gets a gRPC status as an answer.
     pub(crate) fn is_grpc(self) -> bool {
         is_grpc(self.headers)
     }
 }
 
-/// The reason why a function of a request has no answer.
+/// The reason why a function of a request has no value.
 ///
-/// `?` makes it of any error, so a closure that answers `Ok(..)` needs no annotation: a [`Refusal`] stays
-/// one, a [`BackendError`] stays one, and anything else is a failure with that error as its cause. It is no
-/// [`Error`](std::error::Error) itself, as it could not be made of any error otherwise.
+/// `?` converts every error to it, so a closure that returns `Ok(..)` needs no annotation: a [`Refusal`]
+/// and a [`BackendError`] stay what they are, and any other error becomes the cause of a failure. It does
+/// not implement [`Error`](std::error::Error) itself, since that would forbid the conversion.
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
@@ -75,29 +88,41 @@ impl RequestParts<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Something has failed: treated as a storage that fails is, by [`OnError`](crate::OnError).
+    /// A failure, which [`OnError`](crate::OnError) handles like that of a storage.
     Failed(BackendError),
-    /// The request is refused, and the client gets the refusal.
+    /// A refusal, which the client receives.
     Refused(Refusal),
 }
 
-/// A request refused for what it is, such as a cost that is no number.
+/// The refusal of a request for its content, such as a cost that is not a number.
+///
+/// Return it from a function of a request to answer with a status and a text, instead of counting the
+/// request.
+///
+/// ```
+/// use http::StatusCode;
+/// use traffik::web::Refusal;
+///
+/// let refusal = Refusal::new(StatusCode::BAD_REQUEST, "send the header x-cost with one number");
+/// assert_eq!(refusal.response().status(), 400);
+/// assert_eq!(refusal.to_string(), "400 Bad Request: send the header x-cost with one number");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The status to answer with.
+    /// The status of the answer.
     pub status: StatusCode,
-    /// What would be right, for the client to read.
+    /// The text for the client: what would be right.
     pub detail: String,
 }
 
 impl Refusal {
-    /// Refuses with this status; `detail` says what would be right.
+    /// A refusal with this status; `detail` says what would be right.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into() }
     }
 }
 
-/// Refuses a request for whom it comes from, or does not say that it comes from.
+/// Refuses an anonymous request.
 impl From<StatusCode> for Refusal {
     fn from(status: StatusCode) -> Self {
         Self::new(status, "say who you are: requests without a name are not accepted")
@@ -130,7 +155,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for RequestError {
         if let Some(failure) = taken(&mut error) {
             return Self::Failed(failure);
         }
-        // A limit made for one request that cannot be counted exactly.
+        // The strategy that was made for this request cannot be counted exactly: a mistake, and no outage.
         let of: &dyn Any = &error;
         let is_invalid = of.is::<Option<CapacityError>>() || of.is::<Option<StrategyError>>();
         let kind = if is_invalid { ErrorKind::Invalid } else { ErrorKind::Other };
@@ -139,19 +164,34 @@ impl<E: Error + Send + Sync + 'static> From<E> for RequestError {
     }
 }
 
-/// Takes an error out, if it is of this type.
+/// Takes an error out if it is of this type.
 fn taken<T: 'static>(error: &mut dyn Any) -> Option<T> {
     error.downcast_mut::<Option<T>>().and_then(Option::take)
 }
 
-/// The answer of a function of a request: the value, or a result. Results have one type of error, so that `?`
-/// and `Ok(..)` in a closure leave nothing open.
+/// The value of a function of a request: `T`, or a `Result<T, RequestError>`.
+///
+/// Results have one type of error, so that `?` and `Ok(..)` in a closure need no annotation.
+///
+/// ```
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::Throttle;
+///
+/// let api = || Throttle::in_memory("api", TokenBucket::new(rate!("100/min")));
+/// let by_value = api().cost_by(|_| 2);
+/// let by_result = api().cost_by(|request| Ok(request.uri.path().len().try_into()?));
+/// # let _ = (by_value, by_result);
+/// ```
 #[diagnostic::on_unimplemented(
-    message = "a function of a request answers with a `{T}` or a `Result<{T}, Stop>`, not with a `{Self}`",
-    note = "another error becomes a `Stop` by `?`: write `Ok(f()?)` in the place of `f()`"
+    message = "a function of a request returns a `{T}` or a `Result<{T}, RequestError>`, not a `{Self}`",
+    note = "`?` converts any error to a `RequestError`: write `Ok(f()?)` in place of `f()`"
 )]
 pub trait Fallible<T>: Send {
-    /// The value, or why there is none.
+    /// Returns the value, or the reason why there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the [`RequestError`] of the function.
     fn into_result(self) -> Result<T, RequestError>;
 }
 
@@ -167,7 +207,7 @@ impl<T: Send> Fallible<T> for Result<T, RequestError> {
     }
 }
 
-/// A value, or a function of the request that tells it.
+/// A fixed value, or a function of the request that returns it.
 #[derive(Clone)]
 pub(crate) enum FixedOr<T> {
     Fixed(T),
@@ -175,7 +215,7 @@ pub(crate) enum FixedOr<T> {
     Awaited(Arc<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<T, RequestError>> + Send + Sync>),
 }
 
-/// A value that is there, or on its way.
+/// A value, or the future of it.
 pub(crate) enum MaybeAsync<T> {
     Now(T),
     Later(BoxFuture<'static, Result<T, RequestError>>),
@@ -199,7 +239,7 @@ impl<T> FixedOr<T> {
         }))
     }
 
-    /// What the function says of this request; `None` if the value is fixed.
+    /// Asks the function about this request; `None` if the value is fixed.
     pub(crate) fn ask(&self, request: RequestParts<'_>) -> Result<MaybeAsync<Option<T>>, RequestError>
     where
         T: Send + 'static,
@@ -214,7 +254,7 @@ impl<T> FixedOr<T> {
         }
     }
 
-    /// The value, if it is fixed.
+    /// Returns the value if it is fixed.
     pub(crate) const fn fixed(&self) -> Option<&T> {
         match self {
             Self::Fixed(value) => Some(value),
@@ -224,7 +264,7 @@ impl<T> FixedOr<T> {
 }
 
 impl<T: Send> MaybeAsync<T> {
-    /// The value, once it is there.
+    /// Waits for the value.
     pub(crate) async fn get(self) -> Result<T, RequestError> {
         match self {
             Self::Now(value) => Ok(value),

@@ -1,4 +1,4 @@
-//! What a client whose request does not pass is told.
+//! Answers to requests that do not pass.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::http::headers::{HeaderFormat, Policies, PolicyDecision, millis, numbe
 use crate::http::on_error::{ErrorAction, OUTAGE};
 use crate::http::request::Refusal;
 
-/// The responses that bear a header of one's own.
+/// The responses that carry a header of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendWhen {
-    /// Every response to a request that was counted.
+    /// All responses to counted requests.
     Always,
-    /// Denials alone.
+    /// Denials only.
     WhenDenied,
 }
 
-/// The names of a throttle's policies and the way they are told.
+/// The names of a throttle's policies, the format of its headers, and the headers of the user.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     pub(crate) names: Vec<String>,
@@ -38,7 +38,7 @@ impl Answers {
         Self { names, format: HeaderFormat::None, extra: Vec::new() }
     }
 
-    /// Adds the headers that tell an admitted client where it stands.
+    /// Adds the headers to the response of an admitted request.
     pub(crate) fn write(&self, verdict: &impl Verdict, headers: &mut HeaderMap) {
         if self.format != HeaderFormat::None {
             self.format.write(&mut self.limits(verdict), headers);
@@ -46,7 +46,7 @@ impl Answers {
         self.add(SendWhen::Always, headers);
     }
 
-    /// Adds the headers of one's own.
+    /// Adds the headers of the user.
     pub(crate) fn add(&self, reason: SendWhen, headers: &mut HeaderMap) {
         for (name, value, sent) in &self.extra {
             if *sent == SendWhen::Always || *sent == reason {
@@ -55,22 +55,21 @@ impl Answers {
         }
     }
 
-    /// Each limit with its name; the last name stands for all beyond it.
+    /// Returns each limit with its name. The last name stands for all limits beyond it.
     pub(crate) fn limits(&self, verdict: &impl Verdict) -> Policies<'_> {
         let mut limits = Policies::new();
         verdict.for_each(&mut |decision: &Decision| limits.push(self.policy(limits.len(), decision)));
         limits
     }
 
-    /// The limit at this place, with its name.
+    /// Returns the limit at this position with its name.
     pub(crate) fn policy(&self, at: usize, decision: &Decision) -> PolicyDecision<'_> {
         let name = self.names.get(at).or(self.names.last());
         PolicyDecision { name: name.map_or("limit", String::as_str), decision: *decision }
     }
 }
 
-/// 429: how long to wait, or that waiting is in vain; with no other header yet. A gRPC client is told in its
-/// own way.
+/// Answers 429 with the wait, or says that waiting does not help. A gRPC client gets a gRPC status.
 pub(crate) fn denied(is_grpc: bool, outcome: Outcome, limits: &[PolicyDecision<'_>]) -> Response<Bytes> {
     let wait = wait_of(outcome);
     if is_grpc {
@@ -79,7 +78,7 @@ pub(crate) fn denied(is_grpc: bool, outcome: Outcome, limits: &[PolicyDecision<'
     answer(StatusCode::TOO_MANY_REQUESTS, problem(wait, limits), wait)
 }
 
-/// The body of a denial: put together by hand, in memory of just its length, since a denied client asks
+/// The body of a denial. It is put together by hand in an exact allocation, since denied clients retry
 /// often.
 fn problem(wait: Option<Duration>, limits: &[PolicyDecision<'_>]) -> Bytes {
     const BEGIN: &str = "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
@@ -96,15 +95,18 @@ fn problem(wait: Option<Duration>, limits: &[PolicyDecision<'_>]) -> Bytes {
     };
     let [when, unit, number] = match wait {
         Some(wait) => {
+            // At least 1 s, as in `Retry-After`: 0 would invite a retry that is denied again.
             let when = whole.format(seconds(wait).max(1));
             [when, " s\",\"retry_after_ms\":", exact.format(millis(wait))]
         }
         None => [""; 3],
     };
-    // Each name stands there twice: after " and ", and in quotes after a comma.
+    // Each name stands twice: after " and ", and quoted after a comma. The first of each has no separator, so
+    // told = Σ (2 * len + |" and "| + |"\"\","|) - |" and ,"|.
     let told: usize = names.iter().map(|name| 2 * name.len() + " and ".len() + "\"\",".len()).sum();
     let told = told.saturating_sub(" and ,".len());
     let ends = [BEGIN, what, end, when, unit, number, POLICIES, "]}"];
+    // One allocation of the exact length: `Bytes::from` then keeps it instead of copying.
     let mut body = String::with_capacity(told + ends.iter().map(|piece| piece.len()).sum::<usize>());
     body.extend([BEGIN, what]);
     for (at, name) in names.iter().enumerate() {
@@ -118,7 +120,7 @@ fn problem(wait: Option<Duration>, limits: &[PolicyDecision<'_>]) -> Bytes {
     Bytes::from(body)
 }
 
-/// Text as it stands within a string of JSON, in one line.
+/// Escapes text for a string of JSON, in one line.
 fn escaped(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') {
         return Cow::Borrowed(text);
@@ -134,14 +136,14 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// What a request that could not be decided upon is answered, unless it is to pass.
+/// Answers a request that could not be decided; `None` if the request passes.
 pub(crate) fn failed(is_grpc: bool, remedy: ErrorAction, failure: &BackendError) -> Option<Response<Bytes>> {
     Some(match remedy {
         ErrorAction::Allow => return None,
         ErrorAction::Throttle => unavailable(is_grpc, None),
         ErrorAction::ThrottleFor(wait) => unavailable(is_grpc, Some(wait)),
         ErrorAction::Answer(response) => response,
-        // The failure is for who stands outside, in the extensions of the response.
+        // A layer outside reads the failure from the response's extensions.
         ErrorAction::Raise => {
             const BODY: &[u8] = b"{\"title\":\"Internal Server Error\",\"status\":500}";
             let mut response = answer(StatusCode::INTERNAL_SERVER_ERROR, Bytes::from_static(BODY), None);
@@ -151,18 +153,17 @@ pub(crate) fn failed(is_grpc: bool, remedy: ErrorAction, failure: &BackendError)
     })
 }
 
-/// 503: the limiter itself cannot decide, which is not the client's fault. The wait is a second, if nothing
-/// is said of it.
+/// Answers 503: the limiter cannot decide, which is not the client's fault. `wait` defaults to 1 s.
 pub(crate) fn unavailable(is_grpc: bool, wait: Option<Duration>) -> Response<Bytes> {
     if is_grpc {
         return grpc::unavailable(wait);
     }
-    // While a store is away this is what everybody asks for, so it is there already.
+    // While a store is down every request gets this body, so it is a constant.
     const USUAL: &[u8] =
         b"{\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\",\
         \"title\":\"Service Unavailable\",\"status\":503,\
         \"detail\":\"the limiter cannot decide at present\",\"retry_after_ms\":1000}";
-    const { assert!(millis(OUTAGE) == 1_000, "the body tells another wait") };
+    const { assert!(millis(OUTAGE) == 1_000, "the constant body says 1000 ms") };
     let body = match wait {
         None => Bytes::from_static(USUAL),
         Some(wait) => {
@@ -174,7 +175,7 @@ pub(crate) fn unavailable(is_grpc: bool, wait: Option<Duration>) -> Response<Byt
 }
 
 impl Refusal {
-    /// The answer: a problem document that says what would be right.
+    /// Returns the answer: a problem document that says what would be right.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
         let title = self.status.canonical_reason().unwrap_or("Refused");
@@ -185,10 +186,10 @@ impl Refusal {
     }
 }
 
-/// Made once: each denial would look at its letters.
+/// The content type. A constant is checked once, and not by each denial.
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// An answer whose body is a problem document.
+/// Answers with a problem document.
 fn answer(status: StatusCode, body: Bytes, wait: Option<Duration>) -> Response<Bytes> {
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -1,4 +1,4 @@
-//! The notes that servers and routers leave in the extensions of a request.
+//! Values that servers and routers leave in the extensions of a request.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use http::{Extensions, Uri};
 
 use super::request::RequestParts;
 
-/// The address of the peer, where axum or tonic has noted it.
+/// Returns the address of the peer if axum or tonic left it.
 pub(crate) fn noted_peer(extensions: &Extensions) -> Option<SocketAddr> {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(address)) =
@@ -14,7 +14,7 @@ pub(crate) fn noted_peer(extensions: &Extensions) -> Option<SocketAddr> {
     {
         return Some(*address);
     }
-    // Over TLS tonic notes it as well, beside a `TlsConnectInfo`.
+    // Over TLS tonic inserts it as well, beside a `TlsConnectInfo`.
     #[cfg(feature = "tonic")]
     if let Some(connection) = extensions.get::<tonic::transport::server::TcpConnectInfo>() {
         return connection.remote_addr;
@@ -24,8 +24,10 @@ pub(crate) fn noted_peer(extensions: &Extensions) -> Option<SocketAddr> {
 }
 
 impl<'a> RequestParts<'a> {
-    /// The target as the client sent it, which rules and [routes](crate::Route) go by. Within a nested router
-    /// of axum's `uri` is the rest that is left for it (feature `axum`); elsewhere both are the same.
+    /// Returns the target as the client sent it; rules and [routes](crate::Route) use it.
+    ///
+    /// Within a nested router of axum, `uri` is only the rest of it (feature `axum`). Elsewhere both are
+    /// the same.
     #[must_use]
     pub fn original_uri(self) -> &'a Uri {
         #[cfg(feature = "axum")]
