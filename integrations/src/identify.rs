@@ -1,4 +1,4 @@
-//! Who is asking.
+//! Identifiers: the client that a request is counted for.
 
 use std::sync::Arc;
 
@@ -30,12 +30,31 @@ pub use networks::Networks;
 pub use peer::{Peer, PeerAddress};
 pub use route::Route;
 
-/// Tells who is asking.
+/// Returns the client that a request is counted for.
 ///
-/// A function of a request's parts is one. What a client can write must be treated as a name it chose itself:
-/// good for counting it apart, never for a privilege.
+/// Implement it for an identifier with settings of its own. A function of [`RequestParts`] implements it as
+/// well. A value that a client can write is a name of its own choice: good for counting, never for a
+/// privilege.
+///
+/// ```
+/// use traffik::web::{Identify, Identity, RequestParts};
+///
+/// /// Counts by the first segment of the path, such as `/shop-7/..`.
+/// struct Shop;
+///
+/// impl Identify for Shop {
+///     fn identify(&self, request: RequestParts<'_>) -> Identity {
+///         let shop = request.uri.path().split('/').nth(1).unwrap_or_default();
+///         Identity::of(b's', shop.as_bytes())
+///     }
+/// }
+///
+/// let of = |path: &str| Shop.identify((&http::Request::get(path).body(()).unwrap()).into());
+/// assert_eq!(of("/shop-7/cart"), of("/shop-7/pay"));
+/// assert_ne!(of("/shop-7/cart"), of("/shop-8/cart"));
+/// ```
 pub trait Identify: Send + Sync {
-    /// Whom to count this request for.
+    /// Returns the client of this request.
     fn identify(&self, request: RequestParts<'_>) -> Identity;
 }
 

@@ -1,9 +1,9 @@
-//! Addresses as proxies write them, and the list of them that a request has come through.
+//! Addresses as proxies write them, and the choice of the client among them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The address in `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`; a zone is left
-/// out, and an IPv4 address mapped into IPv6 is one of IPv4.
+/// Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`. A zone is
+/// ignored, and an IPv4 address mapped into IPv6 counts as IPv4.
 pub(super) fn address(text: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text).ok()?.trim_matches([' ', '\t']);
     if let Some(rest) = text.strip_prefix('[') {
@@ -29,7 +29,7 @@ fn ipv6(text: &str) -> Option<IpAddr> {
     text.parse::<Ipv6Addr>().ok().map(|address| IpAddr::V6(address).to_canonical())
 }
 
-/// A number, or a name that begins with an underscore (RFC 7239, section 6).
+/// Reports whether text is a port: a number, or a name after an underscore (RFC 7239, section 6).
 fn is_port(text: &str) -> bool {
     let named = text.strip_prefix('_').filter(|name| !name.is_empty());
     match named {
@@ -38,16 +38,16 @@ fn is_port(text: &str) -> bool {
     }
 }
 
-/// Whom a request is for, as far as it was said.
+/// The address that a request is counted for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ForwardedClient {
     pub(super) address: IpAddr,
-    /// Whether that is the client itself: not if it passed on something else than an address.
+    /// Whether the address is that of the client; not if an entry was not an address.
     pub(super) is_known: bool,
 }
 
-/// The client, given the hops before the peer, the nearest first: the first address that is not trusted; the farthest if
-/// all are; and where a hop is no address, the one that named it.
+/// Returns the client, given the hops before the peer, the nearest first: the first address that is not
+/// trusted, or the farthest if all are. At a hop that is not an address, the one before it is the client.
 pub(super) fn client(
     peer: IpAddr,
     hops: impl Iterator<Item = Option<IpAddr>>,

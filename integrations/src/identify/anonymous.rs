@@ -1,14 +1,30 @@
-//! What becomes of requests about whose sender nothing is known.
+//! The treatment of requests without an identity.
 
 use http::StatusCode;
 
 use super::Identity;
 
-/// What becomes of requests about whose sender nothing is known, such as those without an API key.
+/// The treatment of requests without an identity, such as those without an API key.
+///
+/// Set it by [`ThrottleBuilder::anonymous`](crate::ThrottleBuilder::anonymous). Choose `Reject` if every
+/// client must identify itself.
+///
+/// ```
+/// use http::StatusCode;
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{Anonymous, ApiKey, Throttle};
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min")))
+///     .identifier(ApiKey::new("x-api-key".parse()?))
+///     .anonymous(Anonymous::Reject(StatusCode::UNAUTHORIZED))
+///     .build()?;
+/// # let _ = throttle;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Anonymous {
-    /// All of them share one limit of their own.
+    /// All of them share one limit. The default.
     #[default]
     Bucket,
     /// They are refused with this status, such as 401 or 403.
@@ -18,6 +34,7 @@ pub enum Anonymous {
 }
 
 impl Anonymous {
+    /// Applies the treatment to an identity.
     pub(crate) fn applied_to(self, identity: Identity) -> Identity {
         match self {
             Self::Reject(status) if identity == Identity::anonymous() => Identity::Refused(status.into()),

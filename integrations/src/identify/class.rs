@@ -1,4 +1,4 @@
-//! What class a request is of and what it costs, by headers that somebody trusted has written.
+//! The class and the cost of a request, from headers of a trusted proxy.
 
 use http::HeaderName;
 use http::StatusCode;
@@ -7,10 +7,11 @@ use traffik_core::{Class, Label};
 use super::{Networks, RequestParts};
 use crate::http::request::{Refusal, RequestError};
 
-/// Reads a request's class off headers, if a trusted proxy has written them.
+/// Reads the class of a request from headers that a trusted proxy has written.
 ///
-/// A client that could name its own tier would promote itself, so from all others the headers are not even looked at. A
-/// name that a strategy does not know counts as its default.
+/// Choose it when a gateway in front knows the tier of a client. Headers of other peers are ignored, since
+/// a client that could name its own tier would promote itself. A name that a strategy does not know counts
+/// as its default.
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
@@ -25,7 +26,7 @@ use crate::http::request::{Refusal, RequestError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClassHeaders {
-    /// `None` is everybody.
+    /// The trusted networks; `None` trusts everybody.
     trusted: Option<Networks>,
     base: Class,
     tier: Option<HeaderName>,
@@ -33,7 +34,7 @@ pub struct ClassHeaders {
     region: Option<HeaderName>,
 }
 
-/// Believes peers in these networks.
+/// Trusts peers in these networks.
 impl From<Networks> for ClassHeaders {
     fn from(trusted: Networks) -> Self {
         Self { trusted: Some(trusted), ..Self::from_anyone() }
@@ -41,37 +42,37 @@ impl From<Networks> for ClassHeaders {
 }
 
 impl ClassHeaders {
-    /// Believes everybody: for services that only trusted ones can reach.
+    /// Trusts everybody: for services that only trusted peers can reach.
     #[must_use]
     pub fn from_anyone() -> Self {
         Self { trusted: None, base: Class::default(), tier: None, priority: None, region: None }
     }
 
-    /// What holds where a header says nothing.
+    /// Sets the class of requests without the headers.
     #[must_use]
     pub fn base(self, base: Class) -> Self {
         Self { base, ..self }
     }
 
-    /// The tier stands in this header.
+    /// Reads the tier from this header.
     #[must_use]
     pub fn tier(self, header: HeaderName) -> Self {
         Self { tier: Some(header), ..self }
     }
 
-    /// The priority stands in this header.
+    /// Reads the priority from this header.
     #[must_use]
     pub fn priority(self, header: HeaderName) -> Self {
         Self { priority: Some(header), ..self }
     }
 
-    /// The region stands in this header.
+    /// Reads the region from this header.
     #[must_use]
     pub fn region(self, header: HeaderName) -> Self {
         Self { region: Some(header), ..self }
     }
 
-    /// The class of a request.
+    /// Returns the class of a request.
     #[must_use]
     pub fn of(&self, request: RequestParts<'_>) -> Class {
         if self.trusted.as_ref().is_some_and(|trusted| !trusted.contain_peer(request)) {
@@ -79,7 +80,7 @@ impl ClassHeaders {
         }
         let named = |header: &Option<HeaderName>| {
             let mut lines = request.headers.get_all(header.as_ref()?).into_iter();
-            // Said twice, it is not known which of them to believe.
+            // Of two values neither can be trusted: the client may have sent one of them.
             let name = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?;
             Some(Label::named(name.trim()))
         };
@@ -91,10 +92,11 @@ impl ClassHeaders {
     }
 }
 
-/// Reads a request's cost off a header that anybody may send: it can only make its sender costlier.
+/// Reads the cost of a request from a header.
 ///
-/// A request without it costs 1. A cost of 0, which passes always, is believed from trusted proxies alone; from all others
-/// it counts as 1.
+/// Choose it when the caller knows how expensive its request is. Anybody may send the header, since it can
+/// only make the sender's requests more expensive. A request without it costs 1. Cost 0, which always
+/// passes, is accepted only from trusted peers; from others it counts as 1.
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
@@ -114,7 +116,7 @@ pub struct CostHeader {
 }
 
 impl CostHeader {
-    /// The cost stands in this header, and may be 0 if a peer in these networks says so.
+    /// Reads this header. Peers in the `trusted` networks may send 0.
     #[must_use]
     pub const fn new(name: HeaderName, trusted: Networks) -> Self {
         Self { name, trusted }
@@ -124,7 +126,8 @@ impl CostHeader {
     ///
     /// # Errors
     ///
-    /// Fails with [`RequestError::Refused`], which is answered 400, if the header is no number, or is there twice.
+    /// Fails with [`RequestError::Refused`], which is answered 400, if the header is repeated or is not a
+    /// whole number up to 4 294 967 295.
     pub fn of(&self, request: RequestParts<'_>) -> Result<u32, RequestError> {
         let mut lines = request.headers.get_all(&self.name).into_iter();
         let Some(line) = lines.next() else { return Ok(1) };
@@ -135,7 +138,8 @@ impl CostHeader {
                 Ok(if cost == 0 && !self.trusted.contain_peer(request) { 1 } else { cost })
             }
             _ => {
-                let detail = format!("{} is to be one whole number up to {}", self.name, u32::MAX);
+                let detail =
+                    format!("send the header {} once, with a whole number up to {}", self.name, u32::MAX);
                 Err(Refusal::new(StatusCode::BAD_REQUEST, detail).into())
             }
         }

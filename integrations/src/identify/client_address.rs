@@ -1,4 +1,4 @@
-//! By the address of the client, behind proxies of one's own.
+//! The identifier by the address of the client, behind trusted proxies.
 
 use std::net::IpAddr;
 
@@ -11,9 +11,19 @@ use super::{Identify, Identity, Networks, Peer, PeerAddress, RequestParts};
 #[cfg(test)]
 mod tests;
 
-/// The header in which one's proxies tell who the client is.
+/// The header in which trusted proxies pass on the address of the client.
 ///
-/// No other one is read: a client can send it, and a proxy that does not write it passes it on.
+/// Choose the one that your proxies write. [`ClientAddress`] reads no other one: clients can send it, and a
+/// proxy that does not write it passes it on.
+///
+/// ```
+/// use traffik::web::{ClientAddress, ForwardedHeader, Networks};
+///
+/// let behind_nginx = ClientAddress::new(Networks::parse(["10.0.0.1"])?, ForwardedHeader::XRealIp);
+/// let behind_custom = ForwardedHeader::Header("x-client-ip".parse()?);
+/// # let _ = (behind_nginx, behind_custom);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ForwardedHeader {
@@ -30,13 +40,13 @@ pub enum ForwardedHeader {
     TrueClientIp,
     /// `Fly-ForwardedClient-IP`, of Fly.io.
     FlyClientIp,
-    /// Another header that holds one address, written by the proxy next to us. Like the four before it, a
-    /// proxy that merely passes it on lets clients choose how they are counted.
+    /// Another header with one address, written by the proxy in front of the server. As with the four
+    /// before it, a proxy that only passes it on lets clients choose their identity.
     Header(HeaderName),
 }
 
 impl ForwardedHeader {
-    /// The name of a header that holds one address.
+    /// Returns the name of a header that holds one address.
     fn single(&self) -> Option<HeaderName> {
         Some(match self {
             Self::XForwardedFor | Self::Forwarded => return None,
@@ -49,18 +59,18 @@ impl ForwardedHeader {
     }
 }
 
-/// Counts by the address of the client, as trusted proxies tell it; [`Peer`] says how addresses are counted.
+/// Identifies clients by their address, as trusted proxies report it.
 ///
-/// * A peer that is not trusted is the client, whatever its headers say.
-/// * Else the addresses that were passed on are gone through from the nearest one on, past all that are
-///   trusted: the first other one is the client; if all are trusted, the farthest.
-/// * Where something else than an address was passed on, the one that passed it on is the client.
+/// Choose it behind a reverse proxy or a CDN; without one, [`Peer`] is enough. [`Peer`] also defines how
+/// addresses are counted.
 ///
 /// ```
 /// use traffik::web::{ClientAddress, Networks, PeerAddress, ForwardedHeader};
 ///
-/// let behind_proxies = ClientAddress::new(Networks::parse(["10.0.0.0/8"])?, ForwardedHeader::XForwardedFor);
-/// let mut request = http::Request::builder().header("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.9").body(())?;
+/// let proxies = Networks::parse(["10.0.0.0/8"])?;
+/// let behind_proxies = ClientAddress::new(proxies, ForwardedHeader::XForwardedFor);
+/// let list = "6.6.6.6, 192.0.2.7, 10.0.0.9";
+/// let mut request = http::Request::builder().header("x-forwarded-for", list).body(())?;
 /// request.extensions_mut().insert(PeerAddress::new("10.0.0.1:443".parse()?));
 /// assert_eq!(behind_proxies.of((&request).into()), Some("192.0.2.7".parse()?));
 ///
@@ -68,6 +78,11 @@ impl ForwardedHeader {
 /// assert_eq!(behind_proxies.of((&request).into()), Some("198.51.100.2".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// * A peer outside the trusted networks is the client, whatever its headers contain.
+/// * Otherwise the addresses are read from the nearest one on, past all trusted ones. The first other one
+///   is the client. If all are trusted, the farthest is.
+/// * If an entry is not an address, the proxy that passed it on counts as the client.
 #[derive(Clone, Debug)]
 pub struct ClientAddress {
     trusted: Networks,
@@ -76,32 +91,30 @@ pub struct ClientAddress {
 }
 
 impl ClientAddress {
-    /// Behind proxies in `trusted` networks that write this header.
+    /// The client behind proxies in the `trusted` networks, which write this header.
     #[must_use]
     pub fn new(trusted: Networks, via: ForwardedHeader) -> Self {
         Self { trusted, via, peer: Peer::default() }
     }
 
-    /// Counts addresses so, instead of IPv6 by /64.
+    /// Counts addresses by this [`Peer`], for instance by another IPv6 prefix. Defaults to IPv6 by /64.
     #[must_use]
     pub const fn counted(mut self, peer: Peer) -> Self {
         self.peer = peer;
         self
     }
 
-    /// The address of the client; `None` if even the peer's is not known.
+    /// Returns the address of the client; `None` if not even the peer's address is known.
     ///
-    /// It is whom to count a request for, and no ground for a privilege: see [`is_in`](Self::is_in).
+    /// Count by this address, but grant no privilege by it: see [`is_in`](Self::is_in).
     #[must_use]
     pub fn of(&self, request: RequestParts<'_>) -> Option<IpAddr> {
         self.client(request).map(|client| client.address)
     }
 
-    /// Whether the client is known to be in one of these networks, so that it may be let do what others may
-    /// not.
+    /// Reports whether the client is known to be in one of these networks, as a ground for a privilege.
     ///
-    /// It is not where something else than an address was passed on: then a proxy is counted for a client
-    /// that is not known.
+    /// It is false if an entry is not an address: a proxy then counts for an unknown client.
     ///
     /// ```
     /// use traffik::web::{ClientAddress, Networks, PeerAddress, ForwardedHeader};
@@ -123,7 +136,7 @@ impl ClientAddress {
         self.client(request).is_some_and(|it| it.is_known && networks.contains(it.address))
     }
 
-    /// Whom a header says the request is for.
+    /// Returns the client of a request.
     fn client(&self, request: RequestParts<'_>) -> Option<ForwardedClient> {
         let peer = PeerAddress::of(request.extensions)?.address().ip().to_canonical();
         if !self.trusted.contains(peer) {
@@ -146,13 +159,13 @@ impl Identify for ClientAddress {
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The lines of a header, the last one first. They need not be text: what a client wrote hides nothing that
-/// stands after it.
+/// Yields the lines of a header, the last one first. They need not be text, so that a client's bytes cannot
+/// hide what stands after them.
 fn lines(request: RequestParts<'_>, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     request.headers.get_all(name).into_iter().rev().map(HeaderValue::as_bytes)
 }
 
-/// All lines are one list.
+/// Yields the entries of all lines, which form one list, the last one first.
 fn x_forwarded_for(request: RequestParts<'_>) -> impl Iterator<Item = Option<IpAddr>> {
     let entries = lines(request, X_FORWARDED_FOR).flat_map(|line| line.rsplit(|byte| *byte == b','));
     entries.filter(|entry| !entry.trim_ascii().is_empty()).map(address)
@@ -162,7 +175,7 @@ fn forwarded(request: RequestParts<'_>) -> impl Iterator<Item = Option<IpAddr>> 
     lines(request, FORWARDED).flat_map(Hops::of)
 }
 
-/// The address that a header holds, written once; else the proxy next to us is the client.
+/// Returns the address in a header with one value; otherwise the proxy in front counts as the client.
 fn only(peer: IpAddr, request: RequestParts<'_>, header: HeaderName) -> ForwardedClient {
     let mut lines = lines(request, header);
     match (lines.next(), lines.next()) {

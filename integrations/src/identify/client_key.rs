@@ -1,4 +1,4 @@
-//! The bytes that a client is known by, and what a storage and a person see of them.
+//! The bytes that identify a client, and the forms that storages and people see.
 
 use std::fmt::{self, Write};
 use std::hash::{BuildHasher, RandomState};
@@ -12,23 +12,39 @@ use traffik_core::Key;
 
 use crate::http::request::Refusal;
 
-/// Whom a request is counted for.
+/// The client that a request is counted for, or the reason why it is not counted.
+///
+/// An identifier returns it.
+///
+/// ```
+/// use traffik::{Gcra, rate};
+/// use traffik::web::{Identity, Throttle};
+///
+/// let throttle = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).identifier_by(|request| {
+///     match request.headers.get("x-user") {
+///         Some(user) => Identity::of(b'h', user.as_bytes()), // `h`: storages see a hash
+///         None => Identity::anonymous(),
+///     }
+/// });
+/// # let _ = throttle.build()?;
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// For this client.
+    /// Counts for this client.
     Key(ClientKey),
-    /// For nobody: the limit does not apply.
+    /// Does not count: the limit does not apply.
     Exempt,
-    /// For nobody: the request is refused.
+    /// Does not count: the request is refused.
     Refused(Refusal),
 }
 
 impl Identity {
-    /// A client known by these bytes, told apart from clients known in another `way`: a lower-case letter of your
-    /// choice.
+    /// A client with these bytes. `way` is a lower-case letter of your choice; clients of different ways
+    /// are different clients.
     ///
-    /// What a storage sees of the bytes is a hash where the way is `h`, a name that a client wrote, or `k`, a secret;
-    /// else the bytes themselves.
+    /// A storage sees a hash of the bytes if the way is `h`, a name that a client wrote, or `k`, a secret.
+    /// Otherwise it sees the bytes.
     #[must_use]
     pub fn of(way: u8, bytes: &[u8]) -> Self {
         let mut key = SmallVec::with_capacity(bytes.len() + 1);
@@ -37,19 +53,32 @@ impl Identity {
         Self::Key(ClientKey(key))
     }
 
-    /// A client about whom nothing is known; all of them share one limit.
+    /// The client of all requests without an identity, which share one limit.
     #[must_use]
     pub fn anonymous() -> Self {
         Self::of(b'?', &[])
     }
 }
 
-/// The bytes a client is known by. Up to 63 of them take no allocation.
+/// The bytes that identify a client. Up to 63 of them take no allocation.
+///
+/// Choose it to check a known client without a request, by
+/// [`Throttle::client_for`](crate::Throttle::client_for).
+///
+/// ```
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{ClientKey, Throttle};
+///
+/// let throttle = Throttle::in_memory("mail", TokenBucket::new(rate!("10/h"))).build()?;
+/// let alice = throttle.client_for(ClientKey::of("alice"));
+/// assert_eq!(alice.key(), &ClientKey::of("alice"));
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientKey(SmallVec<[u8; 64]>);
 
 impl ClientKey {
-    /// A client known by a key of your own, such as the name of a user.
+    /// A client with a key of your own, such as the name of a user.
     #[must_use]
     pub fn of(key: &(impl Key + ?Sized)) -> Self {
         let mut bytes = SmallVec::from_slice(b"o");
@@ -57,23 +86,25 @@ impl ClientKey {
         Self(bytes)
     }
 
-    /// A client unlike all others, in whatever process they are: whatever is counted for itself, such as a connection.
+    /// A client unlike all others in any process, such as a connection that is counted alone.
     #[must_use]
     pub fn connection() -> Self {
         static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        // `fetch_add` returns each number once under any ordering; nothing else is published by it.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(SmallVec::from_slice(format!("c{:016x}-{number}", *PROCESS).as_bytes()))
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// What clients wrote is hashed before a storage sees it: no secret lies there, and no name is longer than a hash.
+/// Hashes what clients wrote before a storage sees it: no secret is stored, and no name is longer than a
+/// hash.
 #[deny(clippy::missing_trait_methods)]
 impl Key for ClientKey {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
@@ -85,9 +116,10 @@ impl Key for ClientKey {
     }
 }
 
-/// What a storage sees of a client that is known by these bytes.
+/// Passes the bytes that a storage sees.
 fn feed(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
     match bytes.split_first() {
+        // The way stays in front of the hash, so that a name and a secret of the same text differ.
         Some((way @ (b'h' | b'k'), written)) => {
             sink(&[*way]);
             sink(&hash(written));
@@ -100,20 +132,21 @@ fn feed(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// Half of SHA-256: wide enough that nobody finds two names that share it.
+/// Returns half of a SHA-256: 128 bits, so that nobody finds two names with one hash.
 fn hash(bytes: &[u8]) -> [u8; 16] {
     let whole: [u8; 32] = Sha256::digest(bytes).into();
     let (half, _) = whole.split_first_chunk().unwrap_or((&[0; 16], &[]));
     *half
 }
 
-/// What people call a client that is known by these bytes.
+/// Writes the name that people see.
 fn name(bytes: &[u8], text: &mut dyn Write) -> fmt::Result {
     let address = match bytes.split_first() {
         Some((b'4', rest)) => <[u8; 4]>::try_from(rest).ok().map(IpAddr::from),
         Some((b'6', rest)) => <[u8; 16]>::try_from(rest).ok().map(IpAddr::from),
         _ => None,
     };
+    // A part of a wrong length is none of an address; it falls through to text.
     if let Some(address) = address {
         return write!(text, "{address}");
     }
@@ -121,6 +154,7 @@ fn name(bytes: &[u8], text: &mut dyn Write) -> fmt::Result {
         None | Some((b'?', [])) => text.write_str("anonymous"),
         Some((b'+', parts)) => name_parts(parts, text),
         Some((b'k', secret)) => {
+            // 32 bits are enough to recognize a key in a log, and too few to recover it.
             let [a, b, c, d, ..] = hash(secret);
             write!(text, "key {a:02x}{b:02x}{c:02x}{d:02x}")
         }
@@ -129,7 +163,7 @@ fn name(bytes: &[u8], text: &mut dyn Write) -> fmt::Result {
     }
 }
 
-/// What people call a client that is known in several ways: all of its names.
+/// Writes the names of all parts of a composite client.
 fn name_parts(parts: &[u8], text: &mut dyn Write) -> fmt::Result {
     let Some((before, last)) = split_last(parts) else { return Ok(()) };
     if !before.is_empty() {
@@ -139,7 +173,7 @@ fn name_parts(parts: &[u8], text: &mut dyn Write) -> fmt::Result {
     name(last, text)
 }
 
-/// What a storage sees of such a client: of each part what it would see of it alone, and its length.
+/// Passes the parts of a composite client: each as a storage sees it alone, with its length.
 fn feed_parts(parts: &[u8], sink: &mut dyn FnMut(&[u8])) {
     let Some((before, last)) = split_last(parts) else { return };
     feed_parts(before, sink);
@@ -148,10 +182,11 @@ fn feed_parts(parts: &[u8], sink: &mut dyn FnMut(&[u8])) {
         length = length.wrapping_add(bytes.len() as u64);
         sink(bytes);
     });
+    // The length is that of the fed form, which can be a hash: (bytes, length) pairs are then unambiguous.
     sink(&length.to_le_bytes());
 }
 
-/// The last part, and those before it.
+/// Returns the last part, and those before it.
 fn split_last(parts: &[u8]) -> Option<(&[u8], &[u8])> {
     let (rest, length) = parts.split_last_chunk()?;
     let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! By several things together, such as address and API key.
+//! The identifier by several things together, such as address and API key.
 
 use std::fmt;
 
@@ -6,31 +6,36 @@ use smallvec::SmallVec;
 
 use super::{Identify, Identity, RequestParts};
 
-/// Counts by everything that its parts say together. Exempt, or refused, if one of them says so; the first that does.
+/// Identifies clients by several identifiers together, such as address and API key.
+///
+/// Choose it when one client may have several limits, one for each combination. If an identifier exempts
+/// the request, it is exempt. If one refuses it, it is refused, with the refusal of the first that does.
 ///
 /// ```
-/// use traffik::web::{CompositeKey, Header, Peer};
+/// use traffik::web::{ApiKey, CompositeKey, Peer};
 ///
-/// let by_address_and_key = CompositeKey::new().and(Peer::default()).and(Header::new("x-api-key".parse().unwrap()));
+/// let by_address_and_key = CompositeKey::new().and(Peer::default()).and(ApiKey::new("x-api-key".parse()?));
+/// # let _ = by_address_and_key;
+/// # Ok::<(), http::header::InvalidHeaderName>(())
 /// ```
 #[derive(Default)]
 pub struct CompositeKey(Vec<Box<dyn Identify>>);
 
 impl CompositeKey {
-    /// Counts all requests as one client's, until something is [added](Self::and).
+    /// Counts all requests as those of one client, until an identifier is [added](Self::and).
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Counts by this as well.
+    /// Adds an identifier.
     #[must_use]
     pub fn and(mut self, part: impl Identify + 'static) -> Self {
         self.0.push(Box::new(part));
         self
     }
 
-    /// Counts by what a function of the request says as well.
+    /// Adds a function of the request as an identifier.
     #[must_use]
     pub fn and_by(self, part: impl Fn(RequestParts<'_>) -> Identity + Send + Sync + 'static) -> Self {
         self.and(part)
@@ -50,7 +55,7 @@ impl Identify for CompositeKey {
                 }
             };
             all.extend_from_slice(key.as_bytes());
-            // The length tells where a part ends, so that no part can pass for the beginning of the next.
+            // The length marks the end of a part, so that no part can pass for the beginning of the next.
             all.extend_from_slice(&(key.as_bytes().len() as u64).to_le_bytes());
         }
         refused.map_or_else(|| Identity::of(b'+', &all), Identity::Refused)
@@ -59,7 +64,7 @@ impl Identify for CompositeKey {
 
 impl fmt::Debug for CompositeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Composite of {}", self.0.len())
+        write!(f, "CompositeKey of {}", self.0.len())
     }
 }
 

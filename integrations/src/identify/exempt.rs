@@ -1,10 +1,12 @@
-//! Not counting some.
+//! An identifier that exempts some requests.
 
 use traffik_core::debug_fields;
 
 use super::{ClientAddress, Identify, Identity, Networks, RequestParts};
 
-/// Counts as another identifier says, except for requests that are not counted at all.
+/// Identifies clients by another identifier, and exempts some requests from counting.
+///
+/// Choose it for health checks and for clients in your own networks.
 ///
 /// ```
 /// use traffik::web::{Exempt, Header, Networks, Peer, RequestParts};
@@ -21,12 +23,13 @@ pub struct Exempt<I> {
 }
 
 impl<I: Identify> Exempt<I> {
-    /// Does not count requests of which `when` is true. What a client can write is no ground to exempt it.
+    /// Exempts requests for which `when` returns true. A value that a client can write is no ground for an
+    /// exemption.
     pub fn when(inner: I, when: impl Fn(RequestParts<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self { inner, when: Box::new(when) }
     }
 
-    /// Does not count clients that are [known to be in](ClientAddress::is_in) these networks.
+    /// Exempts clients whose address is [known to be in](ClientAddress::is_in) these networks.
     pub fn networks(inner: I, networks: Networks, address: ClientAddress) -> Self {
         Self::when(inner, move |request| address.is_in(&networks, request))
     }

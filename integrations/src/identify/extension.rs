@@ -1,4 +1,4 @@
-//! By what a layer outside has found out and put into the request's extensions, such as the user.
+//! The identifier by a value in the request's extensions, such as a logged-in user.
 
 use std::any::type_name;
 use std::fmt;
@@ -6,7 +6,10 @@ use std::marker::PhantomData;
 
 use super::{Identify, Identity, RequestParts};
 
-/// Counts by a value in the request's extensions. Requests without it are [anonymous](super::Anonymous).
+/// Identifies clients by a value in the request's extensions.
+///
+/// Choose it behind a layer that authenticates requests and inserts the user. Requests without the value
+/// are [anonymous](super::Anonymous).
 ///
 /// ```
 /// use traffik::web::{FromExtension, Identify, Identity};
@@ -27,7 +30,7 @@ pub struct FromExtension<T, F> {
 }
 
 impl<T, K: AsRef<[u8]>, F: Fn(&T) -> K> FromExtension<T, F> {
-    /// Counts by what `name` says of the value.
+    /// Counts by the bytes that `name` returns for the value.
     #[must_use]
     pub const fn new(name: F) -> Self {
         Self { name, value: PhantomData }

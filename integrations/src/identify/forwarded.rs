@@ -1,4 +1,4 @@
-//! The header `Forwarded` of RFC 7239, read from its end: what a client wrote stands at the beginning.
+//! The header `Forwarded` of RFC 7239, read from its end: a client's own text stands at the beginning.
 
 use std::net::IpAddr;
 
@@ -6,12 +6,12 @@ use super::address::address;
 
 /// The hops of one line, the nearest first; `None` for one that names no address, where the list ends.
 ///
-/// The line is taken apart from its end, so that an unclosed quote at its beginning cannot swallow what a proxy has
-/// appended: the last element is the shortest end, from a comma on, that is an element by itself.
+/// The line is split from its end, so that an unclosed quote at its beginning cannot swallow what a proxy
+/// has appended: the last element is the shortest end, from a comma on, that is an element.
 ///
-/// However long an element is, for proxies write into it what a client called for, a line is read in a time that grows
-/// with its length alone. From each comma on it is read once, until that is seen to be no element; and of two readings
-/// that have come to the same place one is within quotes and the other is not, so that the next comma ends one of them.
+/// A line takes time linear in its length, although a proxy may copy long text of a client into an element.
+/// From each comma on, the line is read once, until that is seen to be no element. Of two readings at the
+/// same byte, one is within quotes and the other is not, so the next comma ends one of them.
 pub(super) struct Hops<'a>(Option<&'a [u8]>);
 
 impl<'a> Hops<'a> {
@@ -41,7 +41,7 @@ impl Iterator for Hops<'_> {
                 }
             };
             match node {
-                // An empty element is none at all.
+                // RFC 9110, section 5.6.1: recipients ignore empty elements of a list.
                 Node::Empty => {}
                 Node::Address(address) => return Some(Some(address)),
                 Node::Other => {
@@ -55,14 +55,14 @@ impl Iterator for Hops<'_> {
 
 /// Whom an element says a request was for.
 enum Node {
-    /// It has no pairs.
+    /// An element without pairs.
     Empty,
     Address(IpAddr),
-    /// Unknown, hidden, or not said.
+    /// Unknown, hidden, or missing.
     Other,
 }
 
-/// Reads one element; `None` if it is none, told without looking at anything behind the place where that is seen.
+/// Reads one element; `None` if it is none. Reads nothing after the byte that shows this.
 fn element_node(element: &[u8]) -> Option<Node> {
     let mut rest = after_blanks(element);
     if rest.is_empty() {
@@ -88,16 +88,16 @@ fn element_node(element: &[u8]) -> Option<Node> {
     Some(named.filter(|_| !twice).and_then(|node| node.address()).map_or(Node::Other, Node::Address))
 }
 
-/// A value as it is written, without its quotes.
+/// A value as written, without its quotes.
 struct Value<'a> {
     bytes: &'a [u8],
     is_quoted: bool,
 }
 
-/// Reads a value, quoted or not; and what comes after it.
+/// Reads a value, quoted or not, and returns the rest.
 fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
-        // Stricter than many a proxy would be: these write addresses with a colon without quotes.
+        // More lenient than RFC 7239: some proxies write addresses with a colon without quotes.
         let (bytes, rest) = split_while(text, |byte| byte.is_ascii_graphic() && !b"\",;=\\".contains(&byte));
         return if bytes.is_empty() { None } else { Some((Value { bytes, is_quoted: false }, rest)) };
     };
@@ -117,9 +117,9 @@ fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
 }
 
 impl Value<'_> {
-    /// The address that it is.
+    /// Parses the value as an address.
     fn address(&self) -> Option<IpAddr> {
-        /// More than an address with its zone and its port, each character escaped.
+        /// The limit of a value: more than an address with zone and port, each character escaped.
         const LONGEST: usize = 256;
         let bytes = Some(self.bytes).filter(|bytes| bytes.len() <= LONGEST)?;
         let (mut plain, mut length) = ([0; LONGEST], 0);
@@ -139,7 +139,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Cuts where the first byte is that is not of this kind.
+/// Splits before the first byte that is not of this kind.
 fn split_while(text: &[u8], is_so: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     let end = text.iter().position(|byte| !is_so(*byte)).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, b""))

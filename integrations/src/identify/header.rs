@@ -1,4 +1,4 @@
-//! By the value of a header, such as an API key, or of a cookie.
+//! The identifiers by a header, such as an API key, and by a cookie.
 
 use std::fmt;
 
@@ -8,11 +8,27 @@ use http::header::{COOKIE, HeaderName, HeaderValue};
 use super::{Identify, Identity, RequestParts};
 use crate::http::request::Refusal;
 
-/// Counts by the value of a header. Requests without it are [anonymous](super::Anonymous); those with several
-/// are refused with 400, since the service behind may believe another one than was counted.
+/// Identifies clients by the value of a header.
 ///
-/// Whoever can write the header can choose a new name with every request, so use it behind something that
-/// checks the value. A storage sees only a hash of it.
+/// Choose it behind something that checks the value: a client that can write the header can choose a new
+/// name with every request. For a secret choose [`ApiKey`].
+///
+/// ```
+/// use traffik::web::{Header, Identify, Identity};
+///
+/// let by_user = Header::new("x-user".parse()?);
+/// let of = |user: &str| {
+///     let request = http::Request::builder().header("x-user", user).body(()).unwrap();
+///     by_user.identify((&request).into())
+/// };
+/// assert_ne!(of("alice"), of("bob"));
+/// assert_eq!(by_user.identify((&http::Request::new(())).into()), Identity::anonymous());
+/// # Ok::<(), http::header::InvalidHeaderName>(())
+/// ```
+///
+/// Requests without the header are [anonymous](super::Anonymous). Requests with several are refused with
+/// 400, since the service behind may believe another value than the counted one. A storage sees only a hash
+/// of the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header(HeaderName);
 
@@ -30,8 +46,21 @@ impl Identify for Header {
     }
 }
 
-/// The same for a secret, such as an API key: nobody is told it, neither a storage nor people who read
-/// [names](traffik_core::Key::name).
+/// Identifies clients by a secret in a header, such as an API key.
+///
+/// Choose it for values that nobody may read: storages and [names](traffik_core::Key::name) in logs contain
+/// only a hash. Missing and repeated headers are treated as by [`Header`].
+///
+/// ```
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{ApiKey, Throttle};
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min")))
+///     .identifier(ApiKey::new("x-api-key".parse()?))
+///     .build()?;
+/// # let _ = throttle;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey(HeaderName);
 
@@ -49,8 +78,19 @@ impl Identify for ApiKey {
     }
 }
 
-/// Counts by the value of a cookie, as a secret. Requests without it are [anonymous](super::Anonymous); those
-/// with several of this name are refused with 400, so give cookies that differ by path names that differ.
+/// Identifies clients by the value of a cookie, as a secret.
+///
+/// Choose it for session cookies. Requests without it are [anonymous](super::Anonymous). Requests with
+/// several cookies of this name are refused with 400, so give cookies of different paths different names.
+///
+/// ```
+/// use traffik::web::{Cookie, Identify, Identity};
+///
+/// let by_session = Cookie::new("session");
+/// let request = http::Request::builder().header("cookie", "theme=dark; session=abc").body(())?;
+/// assert_ne!(by_session.identify((&request).into()), Identity::anonymous());
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie(String);
 
@@ -64,7 +104,7 @@ impl Cookie {
 
 impl Identify for Cookie {
     fn identify(&self, request: RequestParts<'_>) -> Identity {
-        // HTTP/2 may cut the header into several.
+        // HTTP/2 may split the header into several lines.
         let lines = request.headers.get_all(COOKIE).into_iter();
         let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
         let values = pairs.filter_map(|pair| {
@@ -77,12 +117,13 @@ impl Identify for Cookie {
     }
 }
 
+/// Returns the client of a header.
 fn of_header(way: u8, request: RequestParts<'_>, name: &HeaderName) -> Identity {
     let values = request.headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
     single(way, values, &format_args!("the header {name}"))
 }
 
-/// The client of the only value that `what` has in a request.
+/// Returns the client of the only value that `what` has in a request.
 fn single<'a>(way: u8, mut values: impl Iterator<Item = &'a [u8]>, what: &dyn fmt::Display) -> Identity {
     match (values.next(), values.next()) {
         (None, _) => Identity::anonymous(),

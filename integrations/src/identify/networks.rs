@@ -1,4 +1,4 @@
-//! Networks of addresses, such as those of one's own proxies.
+//! Networks of addresses, such as those of trusted proxies.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +8,10 @@ use ipnet::IpNet;
 use super::{PeerAddress, RequestParts};
 use crate::error::ThrottleError;
 
-/// Networks of addresses. Cheap to clone.
+/// A set of networks, such as those of trusted proxies. Cheap to clone.
+///
+/// Choose it wherever an address decides about trust: [`ClientAddress`](super::ClientAddress),
+/// [`ClassHeaders`](super::ClassHeaders), [`Exempt`](super::Exempt).
 ///
 /// ```
 /// use traffik::web::Networks;
@@ -23,11 +26,11 @@ use crate::error::ThrottleError;
 pub struct Networks(Arc<[IpNet]>);
 
 impl Networks {
-    /// The networks of these texts, each an address, or an address and the length of its prefix.
+    /// Parses networks, each an address, or an address and the length of its prefix.
     ///
     /// # Errors
     ///
-    /// Fails with [`ThrottleError::Network`] for the first text that is none.
+    /// Fails with [`ThrottleError::Network`] for the first text that is not a network.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, ThrottleError> {
         let network = |text: &str| {
             let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
@@ -36,14 +39,14 @@ impl Networks {
         texts.into_iter().map(network).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether an address is in one of them. An IPv4 address mapped into IPv6 counts as IPv4.
+    /// Reports whether an address is in one of them. An IPv4 address mapped into IPv6 counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether the peer that a request comes from is in one of them.
+    /// Reports whether the peer of a request is in one of them.
     #[must_use]
     pub fn contain_peer(&self, request: RequestParts<'_>) -> bool {
         PeerAddress::of(request.extensions).is_some_and(|peer| self.contains(peer.address().ip()))

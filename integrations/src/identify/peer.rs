@@ -1,4 +1,4 @@
-//! By the address at the other end of the connection.
+//! The identifier by the address at the other end of the connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Once, PoisonError, RwLock};
@@ -10,12 +10,21 @@ use crate::http::request::Refusal;
 use crate::http::server::noted_peer;
 use crate::log;
 
-/// The address of the peer, which a server puts into the extensions of each request.
+/// The address of the peer, which a server inserts into the extensions of each request.
 ///
-/// hyper does not know the address; insert it where the connection is accepted. axum knows it if it serves
-/// `into_make_service_with_connect_info::<SocketAddr>()`: its `ConnectInfo` counts as well (feature `axum`),
-/// and so do tonic's `TcpConnectInfo` and `TlsConnectInfo` (feature `tonic`). For other servers see
-/// [`also_found_by`](Self::also_found_by).
+/// Insert it where a hyper server accepts connections; hyper itself does not know the address. Axum's
+/// `ConnectInfo` counts as well if the server uses `into_make_service_with_connect_info::<SocketAddr>()`
+/// (feature `axum`). So do tonic's `TcpConnectInfo` and `TlsConnectInfo` (feature `tonic`). For other
+/// servers see [`also_found_by`](Self::also_found_by).
+///
+/// ```
+/// use traffik::web::PeerAddress;
+///
+/// let peer = ([192, 0, 2, 1], 50_000).into(); // from `listener.accept()`
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(PeerAddress::new(peer));
+/// assert_eq!(PeerAddress::of(request.extensions()).unwrap().address(), peer);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerAddress(SocketAddr);
 
@@ -32,15 +41,17 @@ impl PeerAddress {
         self.0
     }
 
-    /// The peer that a request with these extensions comes from, if the server has noted it.
+    /// Returns the peer of a request with these extensions, if the server has inserted it.
     #[must_use]
     pub fn of(extensions: &Extensions) -> Option<Self> {
         let noted = || noted_peer(extensions).or_else(|| found_elsewhere(extensions)).map(Self);
         extensions.get().copied().or_else(noted)
     }
 
-    /// Finds the address with this function as well, in all throttles of the process, where nothing else has
-    /// noted it. Meant for a server with a type of its own, once at the start of the program:
+    /// Adds a function that finds the address, for all throttles of the process.
+    ///
+    /// It is called if no known type holds the address. Call this once at the start of a program whose
+    /// server has a type of its own:
     ///
     /// ```
     /// use std::net::SocketAddr;
@@ -60,7 +71,7 @@ impl PeerAddress {
     }
 }
 
-/// The functions that find an address where nothing known here has noted it.
+/// The functions that find an address in a type of the user.
 static ELSEWHERE: RwLock<Vec<fn(&Extensions) -> Option<SocketAddr>>> = RwLock::new(Vec::new());
 
 fn found_elsewhere(extensions: &Extensions) -> Option<SocketAddr> {
@@ -68,50 +79,67 @@ fn found_elsewhere(extensions: &Extensions) -> Option<SocketAddr> {
     known.iter().find_map(|find| find(extensions))
 }
 
-/// Counts by the peer's address, whatever its port.
+/// Identifies clients by the address of the peer, without its port. The default of a throttle.
+///
+/// Choose it for servers that clients reach directly; behind proxies choose
+/// [`ClientAddress`](super::ClientAddress).
+///
+/// ```
+/// use std::net::IpAddr;
+/// use traffik::web::Peer;
+///
+/// let of = |peer: Peer, address: &str| peer.of(address.parse::<IpAddr>().unwrap());
+/// assert_eq!(of(Peer::new(), "2001:db8::1"), of(Peer::new(), "2001:db8::2")); // one /64
+/// assert_ne!(of(Peer::ipv6_prefix(128), "2001:db8::1"), of(Peer::ipv6_prefix(128), "2001:db8::2"));
+/// ```
 ///
 /// An IPv4 address within an IPv6 one counts as that IPv4 address: mapped, translated by NAT64
-/// (`64:ff9b::/96`), of 6to4 and of Teredo. Any other IPv6 address counts by its prefix, since its owner has
-/// a whole network of them.
+/// (`64:ff9b::/96`), 6to4 and Teredo. Any other IPv6 address counts by its prefix, since its owner has a
+/// whole network.
 ///
-/// A request whose address is not known is refused with 500 and a body that says what to mend, and the first
-/// of them leaves a line in the log: counted together, all clients would share one limit. Where that is
-/// meant, say so by [`or_anonymous`](Self::or_anonymous).
+/// A request without an address is refused with 500 and a text that names the fix. The first one writes an
+/// error to the log. Counted together, all clients would share one limit; if you mean that, call
+/// [`or_anonymous`](Self::or_anonymous).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     ipv6_prefix: u8,
-    /// Whether requests whose address is not known are anonymous instead of refused.
+    /// Whether requests without an address are anonymous instead of refused.
     or_anonymous: bool,
 }
 
-/// The cure for a server that does not tell the addresses of its peers.
+/// The fix for a server that does not insert the addresses of its peers.
 const UNKNOWN: &str = "the rate limiter does not know the address of the client: insert a PeerAddress into \
-    the extensions of each request where connections are accepted; with axum turn on the feature `axum` and \
-    serve `into_make_service_with_connect_info::<SocketAddr>()`, with tonic turn on the feature `tonic`; or \
-    count by \
-    something else than the address";
+    the extensions of each request where connections are accepted; with axum enable the feature `axum` and \
+    serve `into_make_service_with_connect_info::<SocketAddr>()`, with tonic enable the feature `tonic`; or \
+    identify clients by something else than the address";
 
 impl Default for Peer {
-    /// IPv6 by /64, the smallest network that is handed out.
+    /// Counts IPv6 by /64, the smallest network that providers assign.
     fn default() -> Self {
-        Self::ipv6_prefix(64)
+        Self::new()
     }
 }
 
 impl Peer {
-    /// Counts IPv6 addresses by their first `bits`; 128 or more is the whole address.
+    /// Counts IPv6 by /64, as [`Peer::default`] does.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::ipv6_prefix(64)
+    }
+
+    /// Counts IPv6 addresses by their first `bits`. 128 or more is the whole address.
     #[must_use]
     pub const fn ipv6_prefix(bits: u8) -> Self {
         Self { ipv6_prefix: bits, or_anonymous: false }
     }
 
-    /// Counts requests whose address is not known as [anonymous](super::Anonymous) instead of refusing them.
+    /// Treats requests without an address as [anonymous](super::Anonymous) instead of refusing them.
     #[must_use]
     pub const fn or_anonymous(self) -> Self {
         Self { or_anonymous: true, ..self }
     }
 
-    /// Whom to count a request from this address for.
+    /// Returns the identity of an address.
     #[must_use]
     pub fn of(self, address: IpAddr) -> Identity {
         match address.to_canonical() {
@@ -123,7 +151,7 @@ impl Peer {
         }
     }
 
-    /// Whom to count a request for whose address is not known.
+    /// Returns the identity of a request without an address.
     pub(super) fn unknown(self) -> Identity {
         static FIRST: Once = Once::new();
         if self.or_anonymous {
@@ -134,6 +162,7 @@ impl Peer {
     }
 
     fn prefix(self, address: Ipv6Addr) -> Ipv6Addr {
+        // host_bits = 128 - ipv6_prefix low bits are cleared; a shift by all 128 leaves no bit of the mask.
         let host_bits = 128u32.saturating_sub(self.ipv6_prefix.into());
         Ipv6Addr::from_bits(address.to_bits() & u128::MAX.checked_shl(host_bits).unwrap_or(0))
     }
@@ -148,16 +177,16 @@ impl Identify for Peer {
     }
 }
 
-/// The IPv4 address of a client whose IPv6 address was made from it.
+/// Returns the IPv4 address that an IPv6 address was made from.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let bits = address.to_bits();
     let [first, second, third, fourth, fifth, sixth, ..] = address.segments();
     match (first, second) {
-        // NAT64, RFC 6052.
+        // NAT64, RFC 6052: the last 32 bits.
         (0x64, 0xff9b) if [third, fourth, fifth, sixth] == [0; 4] => Some(Ipv4Addr::from_bits(bits as u32)),
-        // 6to4, RFC 3056.
+        // 6to4, RFC 3056: the 32 bits after the first 16.
         (0x2002, _) => Some(Ipv4Addr::from_bits((bits >> 80) as u32)),
-        // Teredo, RFC 4380: the client's address stands there with every bit turned over.
+        // Teredo, RFC 4380: the last 32 bits are the client's address, inverted.
         (0x2001, 0) => Some(Ipv4Addr::from_bits(!(bits as u32))),
         _ => None,
     }

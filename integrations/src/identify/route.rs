@@ -1,4 +1,4 @@
-//! By the route a request takes, never by its path: paths are the client's to choose, without end.
+//! The identifier by route. A path itself never identifies: clients can choose endlessly many.
 
 use std::fmt;
 
@@ -8,13 +8,16 @@ use super::{Identify, Identity, RequestParts};
 use crate::error::ThrottleError;
 use crate::http::path;
 
-/// Counts by the template of the route that a path matches, as part of a [`CompositeKey`](super::CompositeKey): each route has
-/// a limit of its own. Paths that match none share one.
+/// Identifies requests by the template of the route that their path matches.
+///
+/// Choose it as a part of a [`CompositeKey`](super::CompositeKey), so that each route has its own limit for
+/// each client. Paths that match no template share one limit.
 ///
 /// ```
 /// use traffik::web::{CompositeKey, Peer, Route};
 ///
-/// let by_address_and_route = CompositeKey::new().and(Peer::default()).and(Route::new(["/users/{id}", "/files/{*path}"])?);
+/// let routes = Route::new(["/users/{id}", "/files/{*path}"])?;
+/// let by_address_and_route = CompositeKey::new().and(Peer::default()).and(routes);
 /// # let _ = by_address_and_route;
 /// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
@@ -23,11 +26,12 @@ pub struct Route {
 }
 
 impl Route {
-    /// Counts by these templates, compiled once.
+    /// Compiles these templates.
     ///
     /// # Errors
     ///
-    /// Fails with [`ThrottleError::Route`] for a template that cannot be matched, or not beside the others.
+    /// Fails with [`ThrottleError::Route`] for a template that cannot be compiled, or that conflicts with
+    /// another one.
     pub fn new<'a>(templates: impl IntoIterator<Item = &'a str>) -> Result<Self, ThrottleError> {
         let mut router = Router::new();
         for template in templates {
