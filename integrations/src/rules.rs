@@ -1,4 +1,4 @@
-//! Which requests a throttle applies to.
+//! Rules: the requests that a throttle applies to.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,19 +21,10 @@ use pattern::{Pattern, PatternParser};
 pub(crate) use set::{Applicability, Rules};
 use spelling::check_method;
 
-/// Conditions that a request is to meet, all of them.
+/// Conditions on a request, all of which must hold.
 ///
-/// A path is the one that the client sent, also within a nested router, without its query. It is looked at
-/// folded, for any other spelling of it would be a way round a limit: `/login` is also `/login/`, `//login`,
-/// `/%6Cogin`, `/a/../login`, `/a/..;/login`, `/login;a=b` and `/login%2F`, and `/café` is `/caf%c3%a9`.
-/// Patterns are folded likewise. Told apart are letters in capitals ([`ignore_case`](Self::ignore_case)), and
-/// what only some servers take for the same: `/login.`, `/login%00`. A rule for
-/// [`bypass`](crate::ThrottleBuilder::bypass) is met only by paths that need no folding but of escapes and a
-/// slash at the end.
-///
-/// The cheapest condition is looked at first: methods, then paths, then predicates, then those that answer
-/// asynchronously. Patterns are compiled once. A rule that no request can meet is an error of the throttle
-/// that is built with it, and of [`check`](Self::check).
+/// Choose it to limit some paths or methods by [`apply_to`](crate::ThrottleBuilder::apply_to), or to exempt
+/// some by [`bypass`](crate::ThrottleBuilder::bypass).
 ///
 /// ```
 /// use http::Method;
@@ -48,6 +39,18 @@ use spelling::check_method;
 /// # let _ = throttle;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A path is the one that the client sent, without its query, also within a nested router. Rules compare a
+/// normal form, since any other spelling would be a way round a limit. `/login` also matches `/login/`,
+/// `//login`, `/%6Cogin`, `/a/../login`, `/a/..;/login`, `/login;a=b` and `/login%2F`, and `/café` matches
+/// `/caf%c3%a9`. Patterns are normalized likewise. Capital letters differ unless
+/// [`ignore_case`](Self::ignore_case) is called, and so do paths that only some servers equate: `/login.`,
+/// `/login%00`. A `bypass` rule matches only paths that need no normalization but of escapes and a slash at
+/// the end.
+///
+/// The cheapest conditions are checked first: methods, paths, predicates, then asynchronous predicates.
+/// Patterns are compiled once. A rule that no request can meet is an error of [`check`](Self::check), and
+/// of the throttle that is built with it.
 #[derive(Default)]
 pub struct Rule {
     methods: Vec<Method>,
@@ -55,7 +58,7 @@ pub struct Rule {
     predicates: Vec<Predicate>,
     awaited: Vec<AsyncPredicate>,
     ignore_case: bool,
-    /// The first mistake in it.
+    /// The first mistake in the rule.
     mistake: Option<ThrottleError>,
 }
 
@@ -66,14 +69,13 @@ debug_fields!([] Rule:
     methods, paths = |it| it.paths.len(), predicates = |it| it.predicates.len() + it.awaited.len());
 
 impl Rule {
-    /// No condition yet: every request meets it.
+    /// Returns a rule without conditions, which every request meets.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The method is one of these. Where a rule is for `GET`, it is for `HEAD` as well, which asks for the
-    /// same.
+    /// Requires one of these methods. `GET` includes `HEAD`, which asks for the same.
     #[must_use]
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         for method in methods {
@@ -84,7 +86,7 @@ impl Rule {
         self
     }
 
-    /// Paths and patterns are the same in capitals and in small letters, of ASCII.
+    /// Compares paths and patterns without the case of ASCII letters.
     #[must_use]
     pub fn ignore_case(mut self) -> Self {
         self.ignore_case = true;
@@ -92,43 +94,47 @@ impl Rule {
         paths.iter().fold(self, |rule, path| rule.pattern(path.in_small_letters()))
     }
 
-    /// The path is this one.
+    /// Requires this path.
     #[must_use]
     pub fn path(self, path: &str) -> Self {
         self.read(Pattern::exact, path)
     }
 
-    /// The path is this one or below it: `/api` holds `/api` and `/api/users`, and not `/apiary`.
+    /// Requires this path or one below it: `/api` matches `/api` and `/api/users`, and not `/apiary`.
     #[must_use]
     pub fn prefix(self, prefix: &str) -> Self {
         self.read(Pattern::prefix, prefix)
     }
 
-    /// The path matches a pattern: `?` is one character and `*` any number of them within a segment, `**` any
-    /// number of segments, also none. What is escaped counts as it is written: `%20` is three characters.
+    /// Requires a path that matches a pattern: `?` is one character, `*` any number of them within a
+    /// segment, `**` any number of segments, also none. Escapes count as written: `%20` is three
+    /// characters.
     #[must_use]
     pub fn glob(self, pattern: &str) -> Self {
         self.read(Pattern::glob, pattern)
     }
 
-    /// The path matches a route's template, such as `/users/{id}` or `/files/{*path}`.
+    /// Requires a path that matches the template of a route, such as `/users/{id}` or `/files/{*path}`.
     ///
     /// # Errors
     ///
-    /// Fails with [`ThrottleError::Route`] if the template cannot be matched.
+    /// Fails with [`ThrottleError::Route`] if the template cannot be compiled, and with
+    /// [`ThrottleError::Rule`] if no path can match it.
     pub fn template(self, template: &str) -> Result<Self, ThrottleError> {
         let template = Pattern::template(template, self.ignore_case)?;
         Ok(self.pattern(Ok(template)))
     }
 
-    /// This is so of the request.
+    /// Requires that `predicate` returns true.
     #[must_use]
     pub fn when(mut self, predicate: impl Fn(RequestParts<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.predicates.push(Box::new(predicate));
         self
     }
 
-    /// This turns out to be so of the request.
+    /// Requires that the future of `predicate` returns true.
+    ///
+    /// The throttle waits for it without a bound, and drops it if the client goes away.
     #[must_use]
     pub fn when_async<F: Future<Output = bool> + Send + 'static>(
         mut self,
@@ -138,11 +144,12 @@ impl Rule {
         self
     }
 
-    /// Whether a request can meet it; else the error says what would be right.
+    /// Checks that a request can meet the rule.
     ///
     /// # Errors
     ///
-    /// Fails with [`ThrottleError::Rule`] for the first condition that no request can meet.
+    /// Fails with [`ThrottleError::Rule`] for the first condition that no request can meet; its reason says
+    /// what to write.
     pub fn check(&self) -> Result<(), ThrottleError> {
         if let Some(mistake) = &self.mistake {
             return Err(mistake.clone());
@@ -156,10 +163,7 @@ impl Rule {
             None => Ok(()),
             Some((one, another)) => Err(ThrottleError::Rule {
                 pattern: one.to_string(),
-                reason: format!(
-                    "its rule asks for {:?} as well; give each a rule of its own",
-                    another.to_string()
-                ),
+                reason: format!("the rule also requires {:?}; write a rule for each", another.to_string()),
             }),
         }
     }
@@ -180,6 +184,7 @@ impl Rule {
         self.mistake = self.mistake.take().or(checked.err());
     }
 
+    /// Returns how specific the rule is.
     fn rank(&self) -> Rank {
         let literal = self.paths.iter().map(|path| path.literal).max().unwrap_or(0);
         let exact = self.paths.iter().any(|path| path.is_exact());
@@ -190,20 +195,20 @@ impl Rule {
         Rank { literal, exact, conditions }
     }
 
-    /// The first condition that a request does not meet, in words.
+    /// Describes the first condition that a request does not meet.
     async fn unmet(&self, request: RequestParts<'_>, path: &str) -> Option<String> {
         if !self.is_for(request.method) {
             return Some(format!("the method is {}", request.method));
         }
         match self.matching(request, path) {
             RuleMatch::Yes(_) => None,
-            RuleMatch::Later(_, answer) => (!answer.await).then(|| "a function says no".to_owned()),
-            RuleMatch::No if self.fits(path) => Some("a function says no".to_owned()),
+            RuleMatch::Later(_, answer) => (!answer.await).then(|| "a function returned false".to_owned()),
+            RuleMatch::No if self.fits(path) => Some("a function returned false".to_owned()),
             RuleMatch::No => Some(format!("the path is {path}")),
         }
     }
 
-    /// Whether the path is as all patterns ask.
+    /// Reports whether the path matches all patterns.
     fn fits(&self, path: &str) -> bool {
         let path = if self.ignore_case { Cow::Owned(path.to_ascii_lowercase()) } else { Cow::Borrowed(path) };
         self.paths.iter().all(|pattern| (pattern.matches)(&path))
@@ -237,7 +242,7 @@ impl Rule {
     }
 }
 
-/// The conditions, in words.
+/// Writes the conditions.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
@@ -251,8 +256,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// How specific a rule is: how much of a path it spells out, whether that is all of it, and how many
-/// conditions it has.
+/// The specificity of a rule: the number of characters of a path it spells out, whether that is the whole
+/// path, and the number of conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     literal: usize,
@@ -260,7 +265,7 @@ pub(crate) struct Rank {
     conditions: usize,
 }
 
-/// Whether a rule is met, and how specific it is.
+/// The result of matching a rule, with its rank.
 enum RuleMatch {
     No,
     Yes(Rank),

@@ -37,14 +37,14 @@ impl Iterator for Hops<'_> {
                         break node;
                     }
                     (None, Some(at)) => end = at,
-                    (None, None) => break Node::Other,
+                    (None, None) => break ForwardedNode::Other,
                 }
             };
             match node {
                 // RFC 9110, section 5.6.1: recipients ignore empty elements of a list.
-                Node::Empty => {}
-                Node::Address(address) => return Some(Some(address)),
-                Node::Other => {
+                ForwardedNode::Empty => {}
+                ForwardedNode::Address(address) => return Some(Some(address)),
+                ForwardedNode::Other => {
                     self.0 = None;
                     return Some(None);
                 }
@@ -53,8 +53,8 @@ impl Iterator for Hops<'_> {
     }
 }
 
-/// Whom an element says a request was for.
-enum Node {
+/// The node that an element names after `for=`.
+enum ForwardedNode {
     /// An element without pairs.
     Empty,
     Address(IpAddr),
@@ -63,10 +63,10 @@ enum Node {
 }
 
 /// Reads one element; `None` if it is none. Reads nothing after the byte that shows this.
-fn element_node(element: &[u8]) -> Option<Node> {
+fn element_node(element: &[u8]) -> Option<ForwardedNode> {
     let mut rest = after_blanks(element);
     if rest.is_empty() {
-        return Some(Node::Empty);
+        return Some(ForwardedNode::Empty);
     }
     let mut named = None;
     let mut twice = false;
@@ -85,7 +85,12 @@ fn element_node(element: &[u8]) -> Option<Node> {
             break;
         }
     }
-    Some(named.filter(|_| !twice).and_then(|node| node.address()).map_or(Node::Other, Node::Address))
+    Some(
+        named
+            .filter(|_| !twice)
+            .and_then(|node| node.address())
+            .map_or(ForwardedNode::Other, ForwardedNode::Address),
+    )
 }
 
 /// A value as written, without its quotes.

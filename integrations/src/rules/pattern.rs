@@ -1,4 +1,4 @@
-//! Patterns of paths, [folded](path::fold) as the paths are that they are held against.
+//! Patterns of paths, in the [normal form](path::fold) of the paths that they are compared with.
 
 use std::fmt;
 
@@ -8,27 +8,28 @@ use super::spelling::{PatternKind, check};
 use crate::error::ThrottleError;
 use crate::http::path;
 
-/// The paths that a condition of a rule means.
+/// A condition of a rule on the path.
 pub(super) struct Pattern {
-    /// The pattern as it was written, and how to read it.
+    /// The pattern as written.
     text: String,
     make: PatternParser,
-    /// The path that it is, or that all it means begin with.
+    /// The exact path or the prefix, in normal form.
     folded: String,
-    /// How many characters of a path it spells out.
+    /// The number of characters of a path that it spells out.
     pub(super) literal: usize,
-    /// The effort of looking, beside that of other patterns.
+    /// The cost of a comparison, relative to other patterns.
     pub(super) effort: u8,
-    /// Whether it means a path.
+    /// Reports whether a path matches.
     pub(super) matches: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
-/// Reads the text of a pattern; with `true`, one that is held against paths in small letters.
+/// Parses a pattern; `true` makes one that is compared with paths in small letters.
 pub(super) type PatternParser = fn(&str, bool) -> Result<Pattern, ThrottleError>;
 
 impl Pattern {
-    /// The place in the order of [`effort`](Self::effort) of those that mean one path only.
+    /// The [`effort`](Self::effort) of a pattern for one path only.
     const EXACT: u8 = 0;
+    /// The [`effort`](Self::effort) of a prefix.
     const PREFIX: u8 = 1;
 
     pub(super) fn new(
@@ -41,14 +42,15 @@ impl Pattern {
         Self { text, make, folded, literal, effort, matches: Box::new(matches) }
     }
 
-    /// The same, held against paths in small letters.
+    /// Returns the pattern for paths in small letters.
     pub(super) fn in_small_letters(&self) -> Result<Self, ThrottleError> {
         (self.make)(&self.text, true)
     }
 
-    /// Whether there is a path that both mean, as far as that is easy to tell.
+    /// Reports whether a path can match both, as far as that is easy to find out.
     pub(super) fn can_meet(&self, other: &Self) -> bool {
         let (one, another) = if self.effort <= other.effort { (self, other) } else { (other, self) };
+        // Only paths and prefixes can be compared by text; for other patterns a common path is assumed.
         match (one.effort, another.effort) {
             (Self::EXACT, _) => (another.matches)(&one.folded),
             (Self::PREFIX, Self::PREFIX) => (one.matches)(&another.folded) || (another.matches)(&one.folded),
@@ -56,12 +58,12 @@ impl Pattern {
         }
     }
 
-    /// Whether it means one path only.
+    /// Reports whether only one path matches.
     pub(super) const fn is_exact(&self) -> bool {
         self.effort == Self::EXACT
     }
 
-    /// One path.
+    /// Parses one path.
     pub(super) fn exact(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
         check(text, PatternKind::Exact)?;
         let (path, folded) = (folded(text, ignore_case), folded(text, ignore_case));
@@ -69,7 +71,7 @@ impl Pattern {
         Ok(Self { folded, ..exact })
     }
 
-    /// A path and all below it.
+    /// Parses a path that includes all below it.
     pub(super) fn prefix(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
         check(text, PatternKind::Prefix)?;
         let folded = folded(text, ignore_case).trim_end_matches('/').to_owned();
@@ -81,11 +83,12 @@ impl Pattern {
         Ok(Self { folded, ..below })
     }
 
-    /// A route's template.
+    /// Parses the template of a route.
     pub(super) fn template(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
         check(text, PatternKind::Template)?;
         let (mut router, spelled) = (Router::new(), folded(text, ignore_case));
         router.insert(&*spelled, ()).map_err(|reason| ThrottleError::route(text, reason))?;
+        // Characters within braces are names, which spell out nothing of a path.
         let mut depth = 0u32;
         let spelled = spelled.chars().filter(|character| {
             match character {
@@ -99,10 +102,11 @@ impl Pattern {
         Ok(Self::new(text, Self::template, rank, move |path| router.at(path).is_ok()))
     }
 
-    /// A pattern with `?`, `*` and `**`.
+    /// Parses a pattern with `?`, `*` and `**`.
     pub(super) fn glob(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
         check(text, PatternKind::Glob)?;
-        // A pattern that begins with a star may mean the target `*`, which has no slash.
+        // A pattern that begins with a star also matches the target `*`, which has no slash, so the slash that the
+        // normal form needs is added and removed again.
         let slash = if text.starts_with('*') { "/" } else { "" };
         let pattern = [slash, text].concat();
         let pattern = folded(&pattern, ignore_case);
@@ -130,22 +134,23 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// The text of a pattern as the paths are that it is held against.
+/// Returns the normal form of a pattern's text.
 fn folded(text: &str, ignore_case: bool) -> String {
     let folded = path::fold(text).text;
     if ignore_case { folded.to_ascii_lowercase() } else { folded.into_owned() }
 }
 
-/// Whether a sequence matches a pattern in which some items stand for any number of others.
+/// Reports whether a sequence matches a pattern in which some items stand for any number of others.
 ///
-/// When nothing fits any more only the last such item takes one more: those before it have no need to. So it takes time
-/// that grows with the product of both lengths, whatever a client sends.
+/// After a mismatch only the last such item takes one more; earlier ones need not. So the time grows with
+/// the product of both lengths, whatever a client sends.
 fn wild<P, T>(
     pattern: &[P],
     text: &[T],
     is_many: impl Fn(&P) -> bool,
     fits: impl Fn(&P, &T) -> bool,
 ) -> bool {
+    // Invariant: pattern[..at] matches text[..next]. `last_many` is the last wildcard, and where its match ends.
     let (mut at, mut next) = (0, 0);
     let mut last_many: Option<(usize, usize)> = None;
     while let Some(item) = text.get(next) {
@@ -160,6 +165,7 @@ fn wild<P, T>(
             }
             _ => match &mut last_many {
                 Some((many, taken)) => {
+                    // The wildcard takes one item more, and what follows it starts anew.
                     *taken += 1;
                     (at, next) = (*many + 1, *taken);
                 }

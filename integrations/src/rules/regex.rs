@@ -7,13 +7,15 @@ use super::pattern::Pattern;
 use crate::error::ThrottleError;
 
 impl Rule {
-    /// The path matches a regular expression, somewhere: write `^` and `$` for all of it. It is the path that
-    /// is folded, and not the expression, so write `%C3%A9` for `é`, `%20` for a space, and no slash at the
-    /// end. Takes time that grows with the length of the path alone.
+    /// Requires a path in which the regular expression matches somewhere. Write `^` and `$` for the whole
+    /// path.
+    ///
+    /// The path is in normal form, and the expression is not: write `%C3%A9` for `é`, `%20` for a space,
+    /// and no slash at the end. A match takes time linear in the length of the path.
     ///
     /// # Errors
     ///
-    /// Fails with [`ThrottleError::Route`] if it is no regular expression.
+    /// Fails with [`ThrottleError::Route`] if it is not a regular expression.
     pub fn regex(self, pattern: &str) -> Result<Self, ThrottleError> {
         let ignore_case = self.ignore_case;
         let pattern = read(pattern, ignore_case)?;
@@ -24,7 +26,7 @@ impl Rule {
 fn read(text: &str, ignore_case: bool) -> Result<Pattern, ThrottleError> {
     let regex = RegexBuilder::new(text).case_insensitive(ignore_case).build();
     let regex = regex.map_err(|reason| ThrottleError::route(text, reason))?;
-    // The characters it spells out are hard to tell, so every other pattern goes before it.
+    // Its literal characters are hard to count, so it ranks below every other pattern.
     Ok(Pattern::new(text, read, (4, 1), move |path| regex.is_match(path)))
 }
 

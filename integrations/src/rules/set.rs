@@ -1,4 +1,4 @@
-//! The rules of a throttle: whether it applies to a request, and by which of them.
+//! The rules of a throttle, and whether it applies to a request by them.
 
 use traffik_core::storage::BoxFuture;
 
@@ -7,26 +7,26 @@ use crate::RequestParts;
 use crate::error::ThrottleError;
 use crate::http::path;
 
-/// Whether a throttle applies to a request, and by how specific a rule.
+/// The answer whether a throttle applies to a request, with the rank of the rule.
 pub(crate) enum Applicability {
     No,
     Yes(Rank),
     Later(PendingMatch),
 }
 
-/// What is to be awaited to know whether a throttle applies.
+/// The asynchronous conditions that decide whether a throttle applies.
 #[derive(Default)]
 pub(crate) struct PendingMatch {
-    /// By this rule, whatever those below say.
+    /// The rank of a rule that is met already.
     sure: Option<Rank>,
-    /// By one of these, the most specific first, all of them more specific than the one above.
+    /// The pending rules that are more specific than `sure`, the most specific first.
     perhaps: Vec<(Rank, BoxFuture<'static, bool>)>,
-    /// Not at all if one of these is so.
+    /// The pending bypass rules: the throttle does not apply if one is met.
     unless: Vec<BoxFuture<'static, bool>>,
 }
 
-/// The rules of a throttle: it applies where one of the first kind is met, or there is none of them, and none of the
-/// second kind.
+/// The rules of a throttle. It applies if an `apply` rule is met or there is none, and no `bypass` rule is
+/// met.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     apply: Vec<Rule>,
@@ -36,7 +36,7 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) fn apply_to(&mut self, rule: Rule) {
         self.apply.push(rule);
-        // The most specific one that matches says how specific the throttle is.
+        // The most specific rule that matches ranks the throttle, so it comes first.
         self.apply.sort_by_key(|rule| std::cmp::Reverse(rule.rank()));
     }
 
@@ -45,12 +45,13 @@ impl Rules {
         self.bypass.sort_by_key(|rule| (rule.awaited.len(), rule.predicates.len(), rule.paths.len()));
     }
 
-    /// Whether each of them can be met.
+    /// Checks that each rule can be met.
     pub(crate) fn check(&self) -> Result<(), ThrottleError> {
         self.apply.iter().chain(&self.bypass).try_for_each(Rule::check)
     }
 
-    /// The rule by which a request is counted, if there are rules; else why it is not counted.
+    /// Returns the rule by which a request is counted, if there are rules; otherwise the reasons why it is
+    /// not.
     pub(crate) async fn explain(&self, request: RequestParts<'_>) -> Result<Option<String>, Vec<String>> {
         let path = path::fold(request.original_uri().path());
         for rule in self.bypassing(&path) {
@@ -68,7 +69,8 @@ impl Rules {
         if unmet.is_empty() { Ok(None) } else { Err(unmet) }
     }
 
-    /// The rules by which a path may pass: what one server takes for such a path may be another one to the next.
+    /// Yields the bypass rules for a path. A path in an odd spelling may be another path to the next
+    /// server, so rules with paths do not bypass it.
     fn bypassing(&self, path: &path::FoldedPath<'_>) -> impl Iterator<Item = &Rule> {
         self.bypass.iter().filter(|rule| path.is_plain || rule.paths.is_empty())
     }
@@ -95,7 +97,7 @@ impl Rules {
         for rule in &self.apply {
             match rule.matching(request, &path.text) {
                 RuleMatch::No => {}
-                // Those that follow are less specific.
+                // The rules that follow are less specific.
                 RuleMatch::Yes(rank) => {
                     open.sure = Some(rank);
                     break;
@@ -114,7 +116,7 @@ impl Rules {
 }
 
 impl PendingMatch {
-    /// Whether the throttle applies.
+    /// Waits until it is known whether the throttle applies.
     pub(crate) async fn applies(mut self) -> bool {
         if self.sure.is_some() {
             self.perhaps.clear();
@@ -122,7 +124,7 @@ impl PendingMatch {
         self.rank().await.is_some()
     }
 
-    /// By how specific a rule it applies, if it does.
+    /// Waits for the rank of the rule by which the throttle applies; `None` if it does not.
     pub(crate) async fn rank(self) -> Option<Rank> {
         let mut met = self.sure;
         for (rank, answer) in self.perhaps {
@@ -135,7 +137,7 @@ impl PendingMatch {
     }
 }
 
-/// Whether one of these is so; they are asked one after another, until one is.
+/// Waits for these, one after another, until one is true.
 async fn any(answers: Vec<BoxFuture<'static, bool>>) -> bool {
     for answer in answers {
         if answer.await {

@@ -1,10 +1,10 @@
-//! The mistakes in a rule that would leave it without a request to match.
+//! Mistakes in a rule that no request could meet.
 
 use http::Method;
 
 use crate::error::ThrottleError;
 
-/// The way in which the text of a pattern is read.
+/// The kind of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PatternKind {
     Exact,
@@ -13,14 +13,15 @@ pub(super) enum PatternKind {
     Glob,
 }
 
-/// Refuses the text of a pattern that matches nothing, or something else than its author means.
+/// Refuses a pattern that matches nothing, or something else than its author means.
 pub(super) fn check(text: &str, kind: PatternKind) -> Result<(), ThrottleError> {
     let reason = mistake(text, kind);
     reason.map_or(Ok(()), |reason| Err(ThrottleError::Rule { pattern: text.to_owned(), reason }))
 }
 
+/// Returns the correction of a pattern, if it has a mistake.
 fn mistake(text: &str, kind: PatternKind) -> Option<String> {
-    let told = |reason: &str| Some(reason.to_owned());
+    let reason = |text: &str| Some(text.to_owned());
     let begins = match kind {
         PatternKind::Exact => text.starts_with('/') || text == "*",
         PatternKind::Prefix => text.starts_with('/') || text.is_empty(),
@@ -39,31 +40,29 @@ fn mistake(text: &str, kind: PatternKind) -> Option<String> {
     let mut segments = text.split('/');
     let placeholder = |segment: &&str| segment.len() > 1 && segment.starts_with([':', '<']);
     if query || text.contains('#') {
-        return told(
-            "paths are looked at without query and fragment; leave them out, or ask for them by a function",
+        return reason(
+            "rules compare paths without query and fragment; leave them out, or check them in Rule::when",
         );
     }
     if let Some(segment) = segments.clone().find(placeholder) {
         let name = segment.trim_matches([':', '<', '>']);
-        return Some(format!("a segment of any name is written {{{name}}}"));
+        return Some(format!("write a segment of any value as {{{name}}}"));
     }
     let is_regular = text.contains(['[', ']', '|', '^', '\\', '<', '>'])
         || text.ends_with('$')
         || segments.any(|segment| segment.starts_with(".*") || segment.starts_with(".+"));
     if is_regular {
-        return told(
-            "regular expressions are written as such: by Rule::regex, or with re: before them in a file",
-        );
+        return reason("for a regular expression use Rule::regex, or write re: before it in a file");
     }
     if text.contains(';') {
-        return told("what follows a semicolon in a segment is not looked at; leave it out");
+        return reason("rules ignore what follows a semicolon in a segment; leave it out");
     }
     if !begins {
-        return told("paths begin with a slash");
+        return reason("paths begin with a slash");
     }
     if wildcards {
-        return told(
-            "names in braces make a template, such as /users/{id}, and stars a glob, such as /users/*",
+        return reason(
+            "for names in braces use a template, such as /users/{id}; for stars a glob, such as /users/*",
         );
     }
     None
@@ -80,10 +79,10 @@ pub(super) fn check_method(method: &Method) -> Result<(), ThrottleError> {
     let capitals = method.as_str().to_ascii_uppercase();
     let reason = match method.as_str() {
         name if is_known(name) => return Ok(()),
-        _ if is_known(&capitals) => format!("methods are in capitals: {capitals}"),
+        _ if is_known(&capitals) => format!("methods are case-sensitive; write {capitals}"),
         "*" => "a rule without methods matches all of them".to_owned(),
         _ if matches!(&*capitals, "ANY" | "ALL") => "a rule without methods matches all of them".to_owned(),
-        _ => "there is no such method; one of your own is asked for by a function".to_owned(),
+        _ => "there is no such method; check a method of your own in Rule::when".to_owned(),
     };
     Err(ThrottleError::Rule { pattern: method.to_string(), reason })
 }
@@ -143,8 +142,8 @@ mod tests {
     fn a_method_that_nobody_sends_is_refused() {
         let of = |name: &str| check_method(&Method::from_bytes(name.as_bytes()).unwrap());
         for (name, cure) in [
-            ("post", "in capitals: POST"),
-            ("Get", "in capitals: GET"),
+            ("post", "write POST"),
+            ("Get", "write GET"),
             ("*", "without methods"),
             ("ANY", "without methods"),
             ("all", "without methods"),

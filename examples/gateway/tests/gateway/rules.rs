@@ -7,7 +7,7 @@ use super::{Gateway, refused};
 #[test]
 fn a_rule_that_matches_nothing_is_refused_with_what_would_be_right() {
     for (rule, told) in [
-        (r#"methods = ["post"]"#, "methods are in capitals: POST"),
+        (r#"methods = ["post"]"#, "write POST"),
         (r#"methods = ["*"]"#, "a rule without methods matches all of them"),
         (r#"methods = ["ANY"]"#, "a rule without methods matches all of them"),
         (r#"methods = ["GETT"]"#, "there is no such method"),
