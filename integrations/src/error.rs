@@ -74,7 +74,7 @@ impl fmt::Display for ThrottleError {
                 f,
                 "a throttle named {uid:?} counts in this storage already, and both would count as one: \
                  clone it to limit in several places, give this one a name of its own, or build it with \
-                 shared() if that is meant, as when limits are read anew"
+                 shared() if both are to count as one, as after a reload of limits"
             ),
             Self::Unknown(uid) => write!(f, "no throttle named {uid:?} is in use"),
             Self::Network(text) => {

@@ -1,4 +1,4 @@
-//! A limit on requests: who is asking, what a request costs, and what is answered.
+//! The throttle: a limit on requests, with the identity, the cost and the answer of each request.
 
 #[cfg(feature = "axum")]
 mod axum;

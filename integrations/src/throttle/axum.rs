@@ -1,4 +1,4 @@
-//! What handlers of axum can ask for.
+//! Extractors and responses for axum's handlers.
 
 use std::convert::Infallible;
 
@@ -11,7 +11,7 @@ use http::request::Parts;
 use super::Rejection;
 use crate::RateLimitStatus;
 
-/// The innermost throttle that has noted something on the request.
+/// Extracts the status of the innermost throttle that exposes one.
 impl<S: Send + Sync> FromRequestParts<S> for RateLimitStatus {
     type Rejection = NotExposed;
 
@@ -28,19 +28,33 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for RateLimitStatus {
     }
 }
 
-/// No throttle has noted where the client stands.
+/// The rejection of an extractor: no throttle exposes the status of the client. It answers 500.
+///
+/// Build the throttle with [`expose`](crate::ThrottleBuilder::expose), or extract an `Option`:
+///
+/// ```
+/// use traffik::web::RateLimitStatus;
+///
+/// async fn index(status: Option<RateLimitStatus>) -> String {
+///     let limits = status.map_or(0, |status| status.policies().count());
+///     format!("{limits} limits apply")
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(index));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotExposed;
 
 impl std::fmt::Display for NotExposed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no throttle tells where the client stands; build it with expose(), or ask for an Option")
+        f.write_str(
+            "no throttle exposes the status of the client; build one with expose(), or extract an Option",
+        )
     }
 }
 
 impl std::error::Error for NotExposed {}
 
-/// The throttle's own answer.
+/// Responds with the throttle's own answer.
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         self.into_inner().map(Body::from)

@@ -1,4 +1,4 @@
-//! A throttle asked within a service: by request, or by who is known to ask.
+//! A client of a throttle, for checks within a service.
 
 use std::fmt;
 use std::future::Future;
@@ -13,10 +13,12 @@ use super::rejection::Rejection;
 use crate::http::request::RequestParts;
 use crate::identify::ClientKey;
 
-/// One client of a throttle, with the verbs of a limiter.
+/// One client of a throttle, with the operations of a limiter: [`check`](Self::check),
+/// [`status`](Self::status), [`charge`](Self::charge), [`refund`](Self::refund).
 ///
-/// They go to the storage whatever the throttle's [enforcement](crate::Enforcement) is; what their answers mean is for
-/// the caller to say.
+/// Choose it to charge something else than a whole request, or a client that no request names. Most
+/// handlers want [`hit`](Throttle::hit). Operations go to the storage whatever the throttle's
+/// [enforcement](crate::Enforcement) is; the caller acts on their results.
 ///
 /// ```
 /// # async fn export(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -47,19 +49,21 @@ impl<S: Strategy, M> fmt::Debug for Client<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Returns the client that sends a request; `None` if it is not counted. Waits for functions of the
-    /// request that answer asynchronously, and for no storage.
+    /// Returns the client that sends a request; `None` if the request is not counted.
+    ///
+    /// Waits for asynchronous functions of the request, without a bound, and for no storage. A dropped
+    /// future leaves nothing behind.
     ///
     /// # Errors
     ///
-    /// Fails with a [`Rejection`] if the request is refused, or a function of it has failed: with a 503,
-    /// whatever [`on_error`](crate::ThrottleBuilder::on_error) says, for the caller decides. A throttle that
-    /// is not [enforced](crate::Enforcement) for the request returns `None` instead.
+    /// Fails with a [`Rejection`] if the request is refused or a function of it has failed. A failure is a
+    /// 503, whatever [`on_error`](crate::ThrottleBuilder::on_error) says, since the caller decides. If the
+    /// throttle is not [enforced](crate::Enforcement) for the request, this returns `None` instead.
     pub fn client<'a>(
         &self,
         request: impl Into<RequestParts<'a>>,
     ) -> impl Future<Output = Result<Option<Client<S, M>>, Rejection>> + Send {
-        // The body of a request need not be `Sync`, so a future must not hold a reference to the whole.
+        // A request's body need not be `Sync`, so the future must not hold a reference to the whole request.
         let request = request.into();
         async move {
             match self.prepare(request, None).get().await {
@@ -74,10 +78,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    /// The client that is known by this key, such as what an [identifier](crate::Identify) said of it before.
+    /// Returns the client with this key, such as one that an [identifier](crate::Identify) returned before.
     ///
-    /// There is no request to ask: where the limit or the storage is a function of it, give the client
-    /// [one](Client::strategy); a cost that is a function of it counts as 1, a class as the default one.
+    /// There is no request to ask. Where the strategy or the storage is a function of the request, set
+    /// [one](Client::strategy). A cost that is a function counts as 1, and a class as the default one.
     #[must_use]
     pub fn client_for(&self, client: ClientKey) -> Client<S, M> {
         let settings = self.0.settings.load_full();
@@ -90,61 +94,80 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
-    /// The same client in this scope.
+    /// Sets the scope.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
         self.plan.scope = Some(scope.into());
         self
     }
 
-    /// The same client, asking for this much.
+    /// Sets the cost of the operations.
     #[must_use]
     pub const fn cost(mut self, cost: S::Cost) -> Self {
         self.plan.hit.cost = cost;
         self
     }
 
-    /// The same client, asking in this class.
+    /// Sets the class of the operations.
     #[must_use]
     pub const fn class(mut self, class: Class) -> Self {
         self.plan.hit.class = class;
         self
     }
 
-    /// The same client under this limit. One of another strategy or period than the throttle's own has a
-    /// state of its own; see [`strategy_by`](crate::ThrottleBuilder::strategy_by).
+    /// Sets the strategy. One of another type or period than the throttle's own has a state of its own; see
+    /// [`strategy_by`](crate::ThrottleBuilder::strategy_by).
     #[must_use]
     pub fn strategy(mut self, strategy: S) -> Self {
         self.plan.strategy = Some(strategy);
         self
     }
 
-    /// The same client in this storage.
+    /// Sets the storage.
     #[must_use]
     pub fn storage(mut self, storage: M) -> Self {
         self.plan.storage = Some(storage);
         self
     }
 
-    /// Who it is.
+    /// Returns the key of the client.
     #[must_use]
     pub const fn key(&self) -> &ClientKey {
         &self.plan.client
     }
 
-    /// Asks, and takes it if it is admitted.
+    /// Decides, and charges the cost if the client is admitted.
+    ///
+    /// Waits for the storage, as long as its timeout allows. A dropped reply may leave the client charged.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a [`BackendError`] if the storage fails, or if the strategy or the storage is a function
+    /// of the request and none was set.
     pub fn check(&self) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Check(self.plan.hit))
     }
 
-    /// What [`check`](Self::check) would answer, taking nothing: its figures are those after the hit. What is
-    /// left now is [`status`](Self::status).
+    /// Returns the verdict that [`check`](Self::check) would return, without charging. Its figures are
+    /// those after the hit; the current ones are in [`status`](Self::status).
+    ///
+    /// Waits for the storage. A dropped reply changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`check`](Self::check) does.
     pub fn peek(&self) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Peek(self.plan.hit))
     }
 
-    /// Reports what the client has left now, charging nothing: one never seen has the whole limit. It is the
-    /// answer to a hit of cost 0, so it admits.
+    /// Returns the current figures without charging. A client never seen has the whole limit. It is the
+    /// verdict on a hit of cost 0, so it always admits.
+    ///
+    /// Waits for the storage. A dropped reply changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`check`](Self::check) does.
     ///
     /// ```
     /// # async fn left(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -163,26 +186,50 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
         self.throttle.apply(&self.plan, &Op::Peek(self.plan.hit.free()))
     }
 
-    /// Books what has already happened, whether or not it was allowed. Answers what is left.
+    /// Charges what has already happened, even beyond the limit. Returns the figures after that.
+    ///
+    /// Waits for the storage. A dropped reply may leave the client charged.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`check`](Self::check) does.
     pub fn charge(&self) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Charge(self.plan.hit))
     }
 
-    /// Takes back the cost of an admission, by the receipt in its verdict. Answers what is left.
+    /// Refunds an admission by the receipt in its verdict. Returns the figures after that.
+    ///
+    /// Waits for the storage. A dropped reply may leave the refund undone.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`check`](Self::check) does.
     pub fn refund(&self, receipt: <S::Verdict as Verdict>::Receipt) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Refund(self.plan.hit, receipt))
     }
 
-    /// Forgets the client: it starts afresh.
+    /// Deletes the state of the client, which starts afresh.
     ///
-    /// Where the limit is chosen for each request, the state under the client's [limit](Self::strategy) is
-    /// forgotten, with those of the same strategy and period. Limits of others keep what was used: reset the
-    /// client under each.
+    /// Where the strategy is chosen for each request, this deletes the state under the client's
+    /// [strategy](Self::strategy), which strategies of the same type and period share. Other states stay:
+    /// reset the client under each strategy.
+    ///
+    /// Waits for the storage. A dropped reply may leave the state in place.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`check`](Self::check) does.
     pub fn reset(&self) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Reset)
     }
 
-    /// The strategy's own figures for the client, as they are for its class.
+    /// Returns the strategy's own figures for the client and its class.
+    ///
+    /// Waits for the storage. A dropped future changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`check`](Self::check) does.
     pub async fn stat(&self) -> Result<S::Stat, BackendError> {
         self.throttle.figures(&self.plan).await
     }

@@ -1,4 +1,4 @@
-//! A storage together with what all throttles on it have in common.
+//! The storage and the settings that several throttles share.
 
 use std::sync::Arc;
 
@@ -16,7 +16,9 @@ use crate::http::request::RequestParts;
 use crate::identify::{Identify, Identity};
 use crate::middleware::background::{Spawn, background};
 
-/// A storage together with what all throttles on it have in common, unless they say otherwise.
+/// A storage and settings for several throttles. Each throttle can override the settings.
+///
+/// Choose it when all throttles of a server count in one store and answer alike.
 ///
 /// ```
 /// use traffik::Memory;
@@ -25,12 +27,12 @@ use crate::middleware::background::{Spawn, background};
 /// use traffik::web::{ApiKey, ThrottleDefaults, HeaderFormat};
 /// use std::sync::Arc;
 ///
-/// let base = ThrottleDefaults::new(Arc::new(Local(Memory::new(10_000))))
+/// let defaults = ThrottleDefaults::new(Arc::new(Local(Memory::new(10_000))))
 ///     .identifier(ApiKey::new("x-api-key".parse()?))
 ///     .headers(HeaderFormat::Draft10)
 ///     .on_throttled(|denial| denial.response());
-/// let reads = base.throttle("reads", Gcra::new(rate!("50/s"))).build()?;
-/// let writes = base.throttle("writes", Gcra::new(rate!("5/s"))).build()?;
+/// let reads = defaults.throttle("reads", Gcra::new(rate!("50/s"))).build()?;
+/// let writes = defaults.throttle("writes", Gcra::new(rate!("5/s"))).build()?;
 /// # let _ = (reads, writes);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -45,21 +47,21 @@ pub struct ThrottleDefaults<M> {
 }
 
 impl<M> ThrottleDefaults<M> {
-    /// Throttles in this storage.
+    /// Starts with this storage and the settings of [`Throttle::builder`].
     #[must_use]
     pub fn new(storage: M) -> Self {
         let (format, on_error) = (HeaderFormat::None, OnError::Throttle);
         Self { storage, identifier: None, format, handler: None, on_error, spawner: None }
     }
 
-    /// They count by what `identifier` says.
+    /// Sets the identifier. Defaults to [`Peer`](crate::Peer).
     #[must_use]
     pub fn identifier(self, identifier: impl Identify + 'static) -> Self {
         Self { identifier: Some(Arc::new(identifier)), ..self }
     }
 
-    /// They count by what a function of the request says; one that may fail is for
-    /// [each throttle](ThrottleBuilder::identifier_by).
+    /// Sets a function of the request as the identifier. For one that can fail, use
+    /// [`ThrottleBuilder::identifier_by`].
     #[must_use]
     pub fn identifier_by(
         self,
@@ -68,13 +70,13 @@ impl<M> ThrottleDefaults<M> {
         self.identifier(identifier)
     }
 
-    /// They tell clients where they stand in this format.
+    /// Sets the format of rate-limit headers. Defaults to none.
     #[must_use]
     pub fn headers(self, format: HeaderFormat) -> Self {
         Self { format, ..self }
     }
 
-    /// They answer denials so.
+    /// Sets the function that answers denials.
     #[must_use]
     pub fn on_throttled(
         self,
@@ -83,24 +85,24 @@ impl<M> ThrottleDefaults<M> {
         Self { handler: Some(Handler::Now(Arc::new(handler))), ..self }
     }
 
-    /// They do this when the storage fails.
+    /// Sets the reaction to failures. Defaults to [`OnError::Throttle`].
     #[must_use]
     pub fn on_error(self, on_error: OnError) -> Self {
         Self { on_error, ..self }
     }
 
-    /// They run in the background what nobody waits for; see [`ThrottleBuilder::spawner`].
+    /// Sets the function that runs futures in the background; see [`ThrottleBuilder::spawner`].
     #[must_use]
     pub fn spawner(self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
         Self { spawner: Some(background(spawn)), ..self }
     }
 
-    /// The storage.
+    /// Returns the storage.
     pub const fn storage(&self) -> &M {
         &self.storage
     }
 
-    /// A throttle in this storage; see [`Throttle::builder`].
+    /// Starts to build a throttle in this storage; see [`Throttle::builder`].
     pub fn throttle<S: Strategy>(&self, uid: &str, strategy: S) -> ThrottleBuilder<S, M>
     where
         M: AsyncStorage<S> + Clone + 'static,

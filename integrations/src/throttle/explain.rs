@@ -1,4 +1,4 @@
-//! The account of what a throttle makes of a request, for people.
+//! An explanation for people of how a throttle treats a request.
 
 use std::fmt::Write;
 use std::future::Future;
@@ -11,9 +11,12 @@ use super::plan::{Plan, SkipReason, Skipped};
 use crate::http::request::RequestParts;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Explains what the throttle makes of a request, a line for each: the rule that it meets, the client,
-    /// scope and cost it is counted by, and each limit; or why it is not counted, and which condition of each
-    /// rule it does not meet. Charges nothing, and asks no storage.
+    /// Explains how the throttle treats a request, a line for each fact.
+    ///
+    /// Choose it to find out why a request is or is not counted. The lines name the matching rule, the
+    /// client, the scope, the cost and each limit; or the reason why the request is not counted, with the
+    /// condition of each rule that it does not meet. Charges nothing and calls no storage. The future waits
+    /// for asynchronous functions of the request, and leaves nothing behind when dropped.
     ///
     /// ```
     /// # async fn explained() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,11 +28,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// let throttle = Throttle::in_memory("logins", Gcra::new(rate!("5/min"))).apply_to(posts).build()?;
     /// let mut request = Request::post("/login/").body(())?;
     /// request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 443).into()));
-    /// let told = throttle.explain(&request).await;
-    /// assert!(told.contains("rule: POST /login and below") && told.contains("client: 192.0.2.1"));
+    /// let text = throttle.explain(&request).await;
+    /// assert!(text.contains("rule: POST /login and below") && text.contains("client: 192.0.2.1"));
     ///
-    /// let told = throttle.explain(&Request::get("/login").body(())?).await;
-    /// assert!(told.contains("not counted: POST /login and below: the method is GET"));
+    /// let text = throttle.explain(&Request::get("/login").body(())?).await;
+    /// assert!(text.contains("not counted: POST /login and below: the method is GET"));
     /// # Ok(())
     /// # }
     /// # use std::task::{Context, Poll, Waker};
@@ -44,12 +47,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let mut text = format!("throttle: {}\n", self.uid());
         let mut line = |name: &str, value: &str| text.extend([name, ": ", value, "\n"]);
         match self.0.profile.rules.explain(request).await {
-            Ok(rule) => line("rule", rule.as_deref().unwrap_or("none, so it is for all requests")),
+            Ok(rule) => line("rule", rule.as_deref().unwrap_or("none; the throttle applies to all requests")),
             Err(reasons) => {
                 reasons.iter().for_each(|reason| line("not counted", reason));
                 return text;
             }
         }
+        // The rules apply, as checked above, so the plan is made without them.
         match self.plan(request, None).get().await {
             Ok(plan) => self.explain_plan(&plan, &mut line),
             Err(Skipped { reason: SkipReason::NotCounted(origin), .. }) => line(
@@ -61,7 +65,11 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
                 },
             ),
             Err(Skipped { reason: SkipReason::Error(stop), enforced }) => {
-                let beyond = if enforced { "" } else { "; the limit is not enforced for it, so it passes" };
+                let beyond = if enforced {
+                    ""
+                } else {
+                    "; the limit is not enforced for this client, so the request passes"
+                };
                 line("not counted", &format!("{stop}{beyond}"));
             }
         }
@@ -77,6 +85,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             line("scope", scope.name());
         }
         line("cost", &plan.hit.cost.largest().to_string());
+        // A fresh state shows the limits without a call of the storage.
         let fresh = self.fresh(plan);
         for limit in fresh.iter().flat_map(|fresh| self.0.profile.answers.limits(fresh)) {
             let (decision, mut text) = (limit.decision, limit.name.to_owned());
@@ -92,7 +101,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             line("limit", &text);
         }
         if !plan.enforced {
-            line("enforced", "no: it is counted, and passes all the same");
+            line("enforced", "no; the request is counted, and passes even over the limit");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::middleware::background::Unbroken;
 use crate::middleware::body::Meter;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// What remains to be done about a request that was charged.
+    /// Returns the work that remains for a request that was charged.
     pub(crate) fn left(&self, plan: Arc<Plan<S, M>>, receipt: ReceiptOf<S>, response: &Parts) -> Completion {
         match &self.0.after {
             Settlement::Nothing => Completion::default(),
@@ -31,19 +31,19 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    /// Gives an admission back. What is to be awaited for it, if there is no background to see to it.
+    /// Refunds an admission. Returns the future to await if there is no spawner.
     pub(crate) fn give_back(
         &self,
         plan: &Plan<S, M>,
         receipt: ReceiptOf<S>,
     ) -> Option<BoxFuture<'static, ()>> {
         let done = self.awaitable(self.apply(plan, &Op::Refund(plan.hit, receipt)));
-        // Dropped, it goes on in the background.
+        // With a spawner the future is dropped here, which starts it in the background.
         done.filter(|_| self.0.profile.spawner.is_none())
     }
 
-    /// What is to be awaited until the storage has taken something in; what it says of it is nobody's business. If it is
-    /// not awaited, it goes on in the background, where there is one.
+    /// Returns the future to await until the storage has answered, whose answer is ignored. Dropped, it
+    /// goes on in the background if there is a spawner.
     fn awaitable(&self, reply: Reply<S::Verdict>) -> Option<BoxFuture<'static, ()>> {
         match reply {
             Reply::Ready(_) => None,
@@ -58,7 +58,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 }
 
-/// A request whose cost follows from the length of its response.
+/// A request whose cost depends on the length of its response.
 struct BodySettlement<S: Strategy, M> {
     throttle: Throttle<S, M>,
     plan: Arc<Plan<S, M>>,

@@ -1,4 +1,4 @@
-//! A throttle as it is held: shared by its clones, and changed while it serves.
+//! The handle of a throttle: shared by its clones, and changeable while it serves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,43 +17,45 @@ use super::settings::{Enforcement, ThrottleSettings};
 use super::settlement::Settlement;
 use crate::http::request::{Fallible, FixedOr, RequestParts};
 
-/// Limits requests by who sends them.
+/// A rate limit on requests, by client.
 ///
-/// Counts by peer address, a cost of 1 each, and tells a client where it stands only when it is denied, unless
-/// said otherwise. Cheap to clone; clones are the same throttle.
-///
-/// When the storage cannot answer, the request is answered 503 with `Retry-Settlement: 1`: nobody passes unchecked, unless
-/// [told so](crate::ThrottleBuilder::on_error).
-///
-/// It is put in front of a service by [`ThrottleLayer`](crate::ThrottleLayer) or [`Throttled`](crate::Throttled), or
-/// asked within one: [`hit`](Self::hit) does with a request all that the middleware does, and
-/// [`client`](Self::client) or [`known`](Self::client_for) gives the verbs of a limiter for one client.
+/// Build it with [`in_memory`](Self::in_memory) for one process, or with [`builder`](Self::builder) on a
+/// shared store. [`ThrottleLayer`](crate::ThrottleLayer) and [`Throttled`](crate::Throttled) put it in
+/// front of a service. Within a handler most callers want [`hit`](Self::hit), which does what the
+/// middleware does; [`client`](Self::client) and [`client_for`](Self::client_for) have the operations of a
+/// limiter.
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
 /// use traffik::web::Throttle;
 ///
 /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
-/// # let _ = throttle;
+/// throttle.set_strategy(TokenBucket::new(rate!("200/min"))); // also while it serves
+/// assert!(throttle.is_enabled());
 /// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 ///
-/// # What can be replaced
+/// Defaults: it counts by peer address, at a cost of 1, and sends headers only with denials. If the storage
+/// fails, requests are answered 503 with `Retry-After: 1`; [`on_error`](crate::ThrottleBuilder::on_error)
+/// changes that. It is cheap to clone, and clones are the same throttle.
 ///
-/// The limit, the cost, the class, the least wait and the enforcement can be replaced while requests are served, each
-/// for the requests that come after. States stay where they are, under the same keys:
+/// # Changes at run time
 ///
-/// * A limit of another rate inherits what was used: it stays used, counted in cost. A larger limit has as much more,
-///   a smaller one as much less, and nothing is granted by the change.
-/// * The type of the limit is fixed; a limit whose strategy is to be chosen anew is an
-///   [`Erased`](traffik_core::Erased). A state left by another strategy counts as that of a client never seen, unless
-///   the new one is told that it [succeeds](traffik_core::Erased::migrating_from) the old: then what was in use stays used.
-/// * A request under way keeps what held when it came.
+/// The strategy, the cost, the class, the least wait and the enforcement can change while requests are
+/// served. Changes apply to later requests. States stay where they are, under the same keys:
 ///
-/// Cost 0 passes always; the name, the storage and the identifier stay for good, since the keys depend on them.
+/// * A new rate inherits what was used, counted in cost. A larger limit has as much more, a smaller one as
+///   much less, and the change grants nothing.
+/// * The type of the strategy is fixed; to choose it at run time use [`Erased`](traffik_core::Erased). A
+///   state of another strategy counts as that of a new client, unless the new strategy
+///   [migrates](traffik_core::Erased::migrating_from) from the old one. Then what was used stays used.
+/// * A request under way keeps the settings that it began with.
+///
+/// Cost 0 always passes. The name, the storage and the identifier never change, since the keys depend on
+/// them.
 pub struct Throttle<S: Strategy, M>(pub(crate) Arc<ThrottleInner<S, M>>);
 
-/// A throttle in a memory of its own, as [`Throttle::in_memory`] makes it: the type of a field.
+/// The type of a throttle in memory, for a field. [`Throttle::in_memory`] makes it.
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
@@ -73,8 +75,10 @@ pub struct Throttle<S: Strategy, M>(pub(crate) Arc<ThrottleInner<S, M>>);
 /// ```
 pub type MemoryThrottle<S> = Throttle<S, Local<Memory<S>>>;
 
-/// A throttle on a storage of any type, such as one with layers around it: the type of a field where the
-/// storage is chosen at run time. One on Redis without layers is a `Throttle<S, RedisStorage>`.
+/// The type of a throttle on any storage, for a field where the storage is chosen at run time or has
+/// layers.
+///
+/// A throttle on Redis without layers is a `Throttle<S, RedisStorage>`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -89,75 +93,76 @@ pub type MemoryThrottle<S> = Throttle<S, Local<Memory<S>>>;
 /// ```
 pub type DynThrottle<S> = Throttle<S, DynStorage<S>>;
 
-/// Notes where a client stands.
+/// Inserts the status of a client into the extensions of its request.
 pub(crate) type ExposeFn<S, M> =
     fn(&Throttle<S, M>, &Arc<Plan<S, M>>, &<S as Strategy>::Verdict, Origin, &mut Extensions);
 
-/// All that a throttle is.
+/// The parts of a throttle, which its clones share.
 pub(crate) struct ThrottleInner<S: Strategy, M> {
-    /// Keeps the name on the storage from others; dropped before the storage, whose address it is.
+    /// Reserves the name on the storage. Declared first, so dropped before the storage whose address it
+    /// holds.
     pub(super) reservation: Option<Reservation>,
     pub(crate) profile: Profile,
     pub(crate) settings: ArcSwap<ThrottleSettings<S>>,
     pub(crate) storage: FixedOr<M>,
     pub(crate) after: Settlement<S>,
     pub(crate) expose: Option<ExposeFn<S, M>>,
-    /// Keeps the name from others.
-    #[expect(dead_code, reason = "it is there to be dropped")]
+    /// Reserves the name in the registry.
+    #[expect(dead_code, reason = "only its drop matters")]
     pub(crate) registration: Option<Registration>,
 }
 
 impl<S: Strategy, M> Throttle<S, M> {
-    /// The name that keeps this throttle apart from others on the same storage.
+    /// Returns the name, which separates throttles on the same storage.
     #[must_use]
     pub fn uid(&self) -> &str {
         &self.0.profile.uid
     }
 
-    /// The storage it counts in; `None` if it is chosen for each request.
+    /// Returns the storage; `None` if it is chosen for each request.
     #[must_use]
     pub fn storage(&self) -> Option<&M> {
         self.0.storage.fixed()
     }
 
-    /// Whether requests are counted and denied.
+    /// Reports whether requests are counted and denied.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.0.settings.load().enabled
     }
 
-    /// Counts and denies again.
+    /// Counts and denies requests again.
     pub fn enable(&self) {
         self.0.set_enabled(true);
     }
 
-    /// Lets all requests pass, uncounted.
+    /// Lets all requests pass uncounted.
     pub fn disable(&self) {
         self.0.set_enabled(false);
     }
 
-    /// Replaces the limit.
+    /// Replaces the strategy.
     pub fn set_strategy(&self, strategy: S) {
         self.0.replace(|settings| settings.set_strategy(strategy.clone()));
     }
 
-    /// Replaces the limit by a function of the request, as
-    /// [`strategy_by`](crate::ThrottleBuilder::strategy_by) does: limits of the strategy and the period that were
-    /// fixed before go on with what was used, others keep states of their own.
+    /// Replaces the strategy by a function of the request, as
+    /// [`strategy_by`](crate::ThrottleBuilder::strategy_by) does. Strategies of the type and the period
+    /// that were fixed before keep its states; others have states of their own.
     pub fn set_strategy_by<A: Fallible<S>>(
         &self,
-        limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+        strategy: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) {
-        let limit = FixedOr::function(limit);
-        self.0.replace(|settings| settings.strategy = limit.clone());
+        let strategy = FixedOr::function(strategy);
+        self.0.replace(|settings| settings.strategy = strategy.clone());
     }
 
-    /// Replaces what a request costs.
+    /// Replaces the cost of a request.
     pub fn set_cost(&self, cost: S::Cost) {
         self.0.replace(|settings| settings.cost = FixedOr::Fixed(cost));
     }
 
-    /// Replaces what a request costs by a function of it.
+    /// Replaces the cost by a function of the request.
     pub fn set_cost_by<A: Fallible<S::Cost>>(
         &self,
         cost: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
@@ -171,25 +176,26 @@ impl<S: Strategy, M> Throttle<S, M> {
         self.0.replace(|settings| settings.class = FixedOr::Fixed(class));
     }
 
-    /// Replaces the least that a denied client is told to wait.
+    /// Replaces the least wait that denials report.
     pub fn set_min_wait(&self, min_wait: Duration) {
         self.0.replace(|settings| settings.min_wait = min_wait);
     }
 
-    /// Replaces for whom the throttle denies.
+    /// Replaces the clients whom the throttle denies.
     pub fn set_enforcement(&self, enforcement: Enforcement) {
         self.0.replace(|settings| settings.enforcement = enforcement.clone());
     }
 }
 
 impl<S: Strategy, M> ThrottleInner<S, M> {
-    /// Whether a plan is asked for once more after the request was let pass.
+    /// Reports whether the plan is needed after the request has passed.
     pub(crate) const fn needs_more(&self) -> bool {
         self.profile.cache.is_some() || self.expose.is_some() || !matches!(self.after, Settlement::Nothing)
     }
 
-    /// Changes one setting; two changes at a time are both made.
+    /// Changes one setting. Of two concurrent changes both take effect.
     fn replace(&self, change: impl Fn(&mut ThrottleSettings<S>)) {
+        // `rcu` runs the closure again if another change was stored meanwhile, so neither is lost.
         self.settings.rcu(|settings| {
             let mut settings = ThrottleSettings::clone(settings);
             change(&mut settings);

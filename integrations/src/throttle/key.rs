@@ -1,21 +1,23 @@
-//! The part of a key that is the throttle's, and where a limit is chosen for each request, the kind of it.
+//! The throttle's part of a key. A strategy that is chosen for a request can add its kinds to it.
 
 use std::fmt::{self, Write};
 
 use smallvec::SmallVec;
 use traffik_core::{Key, Strategy};
 
-/// The [kinds](Strategy::kinds) of the limits that a limit is made of.
+/// The [kinds](Strategy::kinds) of the states of a strategy.
 pub(super) type StateKinds = SmallVec<[(u32, u64); 2]>;
 
+/// Returns the kinds of a strategy.
 pub(super) fn kinds_of<S: Strategy>(strategy: &S) -> StateKinds {
     let mut kinds = StateKinds::new();
     strategy.kinds(&mut |form, period| kinds.push((form, period)));
     kinds
 }
 
-/// The name of a throttle with the kinds of a limit that keeps states apart from those of the throttle's own:
-/// `api/1911:3600000000`, the form of the state and the period. No throttle has a slash in its name.
+/// The name of a throttle, qualified by the kinds of a strategy whose states must not mix with those of the
+/// throttle's own: `api/1911:3600000000`, the form of the state and the period in microseconds. No throttle
+/// has a slash in its name.
 pub(super) struct QualifiedUid<'a> {
     pub(super) uid: &'a str,
     pub(super) kinds: StateKinds,
@@ -24,7 +26,7 @@ pub(super) struct QualifiedUid<'a> {
 #[deny(clippy::missing_trait_methods)]
 impl Key for QualifiedUid<'_> {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
-        // A sink takes all that is written.
+        // Writing to a sink cannot fail.
         let _ = self.name(&mut SinkWriter(sink));
     }
 
@@ -34,7 +36,7 @@ impl Key for QualifiedUid<'_> {
     }
 }
 
-/// Text as the bytes of a key.
+/// Writes text as the bytes of a key.
 struct SinkWriter<'a, F>(&'a mut F);
 
 impl<F: FnMut(&[u8])> Write for SinkWriter<'_, F> {

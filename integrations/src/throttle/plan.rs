@@ -1,4 +1,4 @@
-//! The plan to ask about one request, or the reason why there is none.
+//! The plan for one request, or the reason why there is none.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use super::settings::ThrottleSettings;
 use crate::http::request::RequestError;
 use crate::identify::{ClientKey, Identity};
 
-/// All that is to be asked about one request.
+/// The plan for one request.
 pub(crate) struct Plan<S: Strategy, M> {
     pub(crate) settings: Arc<ThrottleSettings<S>>,
-    /// Made for this request, if it is not the throttle's own.
+    /// The strategy that was chosen for this request; `None` for the throttle's own.
     pub(crate) strategy: Option<S>,
-    /// Chosen for this request, if it is not the throttle's own.
+    /// The storage that was chosen for this request; `None` for the throttle's own.
     pub(crate) storage: Option<M>,
     pub(crate) client: ClientKey,
     pub(crate) scope: Option<Scope>,
@@ -27,20 +27,19 @@ pub(crate) struct Plan<S: Strategy, M> {
 }
 
 impl<S: Strategy, M> Plan<S, M> {
-    /// Where a decision comes from that a storage has made.
+    /// Returns the origin of a verdict of the storage.
     pub(crate) fn origin(&self, verdict: &S::Verdict) -> Origin {
         if self.enforced { verdict.origin() } else { Origin::Shadow }
     }
 }
 
 impl<S: Strategy, M> Plan<S, M> {
-    /// Asks for the state that the plan is about, of the throttle of this name. Nothing else makes its key:
-    /// the client, the scope, and the throttle.
+    /// Passes the key of the state to `ask`: the client, the scope, and the name of the throttle.
     #[inline(always)]
     pub(crate) fn with_key<T>(&self, uid: &str, ask: impl FnOnce(&dyn ErasedKey) -> T) -> T {
         let qualified = self.strategy.as_ref().and_then(|strategy| self.qualified_uid(uid, strategy));
         let (plain, scoped, plain_qualified, scoped_qualified);
-        // One call for all of them, so that it is made part of what calls this.
+        // One call site for all keys, so that `ask` is inlined into the caller.
         let key: &dyn ErasedKey = match (&qualified, &self.scope) {
             (None, None) => {
                 plain = (&self.client, uid);
@@ -62,7 +61,7 @@ impl<S: Strategy, M> Plan<S, M> {
         ask(key)
     }
 
-    /// The throttle's part of the key, if the limit of the request keeps a state of its own.
+    /// Returns the throttle's part of the key if the strategy of the request keeps states of its own.
     #[cold]
     fn qualified_uid<'a>(&self, uid: &'a str, strategy: &S) -> Option<QualifiedUid<'a>> {
         let kinds = kinds_of(strategy);
@@ -70,31 +69,33 @@ impl<S: Strategy, M> Plan<S, M> {
     }
 }
 
-/// A plan, or why there is none.
+/// A plan, the reason why there is none, or the future of either.
 pub(crate) enum MaybePlan<S: Strategy, M> {
     Ready(Plan<S, M>),
     Not(Skipped),
     Later(BoxFuture<'static, PlanResult<S, M>>),
 }
 
-/// A plan, or why nothing is asked.
+/// A plan, or the reason why there is none.
 pub(crate) type PlanResult<S, M> = Result<Plan<S, M>, Skipped>;
 
-/// SkipReason a throttle asks nothing about a request, and whether the client is to feel it: of a shadow it does not.
+/// A request that the throttle does not ask about.
 pub(crate) struct Skipped {
     pub(crate) reason: SkipReason,
+    /// Whether the limit is enforced for the client; a shadow affects nobody.
     pub(crate) enforced: bool,
 }
 
-/// SkipReason nothing is asked.
+/// The reason why a throttle does not ask about a request.
 pub(crate) enum SkipReason {
     /// The request is not counted.
     NotCounted(Origin),
+    /// A function of the request has failed or refused it.
     Error(RequestError),
 }
 
 impl<S: Strategy, M: Send> MaybePlan<S, M> {
-    /// The plan, once it is there.
+    /// Waits for the plan.
     pub(crate) async fn get(self) -> PlanResult<S, M> {
         match self {
             Self::Ready(plan) => Ok(plan),
@@ -115,7 +116,7 @@ impl<S: Strategy, M> From<PlanResult<S, M>> for MaybePlan<S, M> {
 }
 
 impl Skipped {
-    /// The cause for which the request does not pass, if it does not.
+    /// Returns the cause of a rejection, if the request is to be rejected.
     pub(crate) fn cause(&self) -> Option<Cause> {
         match &self.reason {
             SkipReason::Error(RequestError::Failed(failure)) => Some(Cause::Failed(failure.clone())),
@@ -134,7 +135,7 @@ impl<S: Strategy> ThrottleSettings<S> {
         Skipped { reason: SkipReason::NotCounted(Origin::Exempt), enforced: self.enforcement.holds_for_all() }
     }
 
-    /// A request by this client, as far as it is known, cannot be asked about.
+    /// The skip of a request because of an error. `client` is its identity if that is known.
     pub(super) fn stop(&self, client: Option<&Identity>, stop: RequestError) -> Skipped {
         let enforced = match client {
             Some(Identity::Key(client)) => self.enforcement.holds_for(client),

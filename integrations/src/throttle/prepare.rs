@@ -1,4 +1,4 @@
-//! From a request to what is to be asked of the storage: who, how much, which limit.
+//! Turns a request into a plan: the client, the cost, the strategy and the storage.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::identify::Identity;
 use crate::rules::Applicability;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Finds out what is to be asked about a request.
+    /// Plans a request if the rules apply to it.
     pub(crate) fn prepare(&self, request: RequestParts<'_>, memo: Option<&IdentityMemo>) -> MaybePlan<S, M> {
         match self.0.profile.rules.matching(request) {
             Applicability::No => MaybePlan::Not(Skipped::skip(Origin::Bypassed)),
             Applicability::Yes(_) => self.plan(request, memo),
             Applicability::Later(open) => {
-                // What is to be asked is found out now, while the request can be looked at.
+                // Functions of the request run now: the future outlives the borrowed request.
                 let prepared = self.plan(request, memo);
                 MaybePlan::Later(Box::pin(async move {
                     if open.applies().await {
@@ -33,7 +33,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    /// The same of a request that the throttle applies to.
+    /// Plans a request that the throttle applies to.
     #[inline(always)]
     pub(crate) fn plan(&self, request: RequestParts<'_>, memo: Option<&IdentityMemo>) -> MaybePlan<S, M> {
         let it = &*self.0;
@@ -41,7 +41,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         if !settings.enabled {
             return MaybePlan::Not(Skipped::skip(Origin::Disabled));
         }
-        // Of most throttles nothing is a function of the request but who is asking, and nothing else is asked for.
+        // The fast path of most throttles, of which only the identity is a function of the request.
         if let Identifier::Now(identifier) = &it.profile.identifier
             && it.profile.cache.is_none()
             && it.storage.fixed().is_some()
@@ -77,7 +77,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    /// Applies an operation to the state that a plan is about.
+    /// Applies an operation to the state of a plan.
     pub(crate) fn apply(&self, plan: &Plan<S, M>, op: &Op<S>) -> Reply<S::Verdict> {
         let Some((strategy, storage)) = self.strategy_and_storage(plan) else {
             return Reply::ready(Err(nothing_fixed()));
@@ -85,56 +85,57 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         plan.with_key(self.uid(), |key| storage.apply(strategy, key, op))
     }
 
-    /// What a check would be told if it is known without a call of the storage that it is denied.
+    /// Returns the denial that the storage knows without a call.
     pub(crate) fn known_denial(&self, plan: &Plan<S, M>) -> Option<S::Verdict> {
         let (strategy, storage) = self.strategy_and_storage(plan)?;
         plan.with_key(self.uid(), |key| storage.known_denial(strategy, key, &plan.hit))
     }
 
-    /// The strategy's own figures for whom a plan is about.
+    /// Loads the strategy's own figures for the client of a plan.
     pub(crate) async fn figures(&self, plan: &Plan<S, M>) -> Result<S::Stat, BackendError> {
         let Some((strategy, storage)) = self.strategy_and_storage(plan) else { return Err(nothing_fixed()) };
         let (state, now) = plan.with_key(self.uid(), |key| storage.load(strategy, key)).await?;
         Ok(strategy.stat(&state, plan.hit.class, now))
     }
 
-    /// What the limit of a plan says of a client who has used nothing.
+    /// Returns the verdict for a client that has used nothing.
     pub(crate) fn fresh(&self, plan: &Plan<S, M>) -> Option<S::Verdict> {
         let (strategy, _) = self.strategy_and_storage(plan)?;
         Some(strategy.peek(&S::State::default(), &plan.hit.free(), Timestamp::EPOCH))
     }
 
-    /// Whether what a plan asks for is answered at once.
+    /// Reports whether the storage of a plan answers at once.
     pub(crate) fn is_local(&self, plan: &Plan<S, M>) -> bool {
         self.strategy_and_storage(plan).is_some_and(|(_, storage)| storage.is_local())
     }
 
-    /// The queue of those who wait in the storage of a plan.
+    /// Returns the queue of waiters in the storage of a plan.
     pub(crate) fn wait_queue<'a>(&'a self, plan: &'a Plan<S, M>) -> Option<&'a dyn WaitQueue> {
         self.strategy_and_storage(plan)?.1.wait_queue()
     }
 
-    /// Shows the key of whom a plan is about.
+    /// Passes the key of a plan to `show`.
     pub(crate) fn show_key(&self, plan: &Plan<S, M>, show: &mut dyn FnMut(&dyn ErasedKey)) {
         plan.with_key(self.uid(), show);
     }
 
-    /// The limit and the storage of a plan.
+    /// Returns the strategy and the storage of a plan.
     fn strategy_and_storage<'a>(&'a self, plan: &'a Plan<S, M>) -> Option<(&'a S, &'a M)> {
         let strategy = plan.strategy.as_ref().or(plan.settings.strategy.fixed())?;
         Some((strategy, plan.storage.as_ref().or(self.0.storage.fixed())?))
     }
 }
 
-/// Nobody has told the limit or the storage.
+/// The error of a plan without a request whose strategy, cost or storage is a function of the request.
 pub(crate) fn nothing_fixed() -> BackendError {
     BackendError::new(
         ErrorKind::Other,
-        "the limit or the storage is a function of the request, of which there is none; give the client one",
+        "the strategy, the cost or the storage is a function of the request, and there is no request; set it on the \
+         client",
     )
 }
 
-/// What functions of a request have told.
+/// The values that functions of a request have chosen; `None` for fixed values.
 struct RequestChoices<S: Strategy, M> {
     strategy: Option<S>,
     cost: Option<S::Cost>,
@@ -148,7 +149,7 @@ impl<S: Strategy, M> Default for RequestChoices<S, M> {
     }
 }
 
-/// The choices, or else what is to be awaited for them.
+/// The choices, or the future of them.
 type ChoicesReply<S, M> =
     Result<RequestChoices<S, M>, BoxFuture<'static, Result<RequestChoices<S, M>, RequestError>>>;
 
@@ -177,7 +178,7 @@ impl<S: Strategy, M: Send + 'static> RequestChoices<S, M> {
     }
 }
 
-/// All choices together.
+/// Makes the plan of all parts.
 #[inline(always)]
 fn plan<S: Strategy, M>(
     settings: Arc<ThrottleSettings<S>>,

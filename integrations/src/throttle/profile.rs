@@ -1,4 +1,4 @@
-//! All of a throttle that does not depend on its strategy and its storage.
+//! The parts of a throttle that depend neither on its strategy nor on its storage.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -18,8 +18,18 @@ use crate::middleware::background::Spawn;
 use crate::observe::{Event, Observe, RequestOutcome};
 use crate::rules::Rules;
 
-/// Counts requests apart within a throttle, such as by operation: put it into the extensions of a request, or give it
-/// to a [`Client`](crate::Client). Told to the storage, so its names are few and not a client's own.
+/// A name under which a throttle counts some requests of a client apart, such as an operation.
+///
+/// Insert it into the extensions of a request, or pass it to a [`Client`](crate::Client). A storage sees
+/// the name, so use a few fixed names, and none that a client chooses.
+///
+/// ```
+/// use traffik::web::Scope;
+///
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(Scope::new("export"));
+/// assert_eq!(request.extensions().get::<Scope>().map(Scope::name), Some("export"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope(Arc<str>);
 
@@ -43,23 +53,40 @@ impl From<&str> for Scope {
     }
 }
 
-/// Throttles that are given the same cache ask who is asking only once per request, whichever of them is first.
+/// A cache of a request's identity, shared by several throttles.
 ///
-/// It holds nothing itself: the answer travels in the request's extensions.
+/// Choose it when an identifier is expensive: throttles with the same cache ask it once per request,
+/// whichever throttle comes first. The cache stores nothing itself; the identity travels in the request's
+/// extensions.
+///
+/// ```
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{IdentityCache, Throttle};
+///
+/// let cache = IdentityCache::new();
+/// let minute = Throttle::in_memory("minute", TokenBucket::new(rate!("100/min"))).identity_cache(cache);
+/// let day = Throttle::in_memory("day", TokenBucket::new(rate!("9000/day"))).identity_cache(cache);
+/// # let _ = (minute.build()?, day.build()?);
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdentityCache(u64);
 
 impl IdentityCache {
-    /// A cache unlike all others.
+    /// Returns a cache unlike all others.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "each is another one")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "each cache differs from all others, so there is no default one"
+    )]
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        // `fetch_add` returns each number once under any ordering; nothing else is published by it.
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// Identities of a request's client that were found out before.
+/// The identities of a request that caches hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdentityMemo(SmallVec<[(IdentityCache, Identity); 1]>);
 
@@ -82,14 +109,14 @@ pub(crate) enum Identifier {
     Later(Box<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<Identity, RequestError>> + Send + Sync>),
 }
 
-/// Time on some runtime.
+/// The timer of a runtime, which delays requests.
 pub(crate) struct DelayTimer {
     pub(crate) sleep: Box<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
-    /// Starts a watch.
+    /// Starts a stopwatch.
     pub(crate) watch: Box<dyn Fn() -> Watch + Send + Sync>,
 }
 
-/// Reports how much time has passed since it was started.
+/// A stopwatch: returns the time since its start.
 pub(crate) type Watch = Box<dyn Fn() -> Duration + Send + Sync>;
 
 impl DelayTimer {
@@ -99,6 +126,7 @@ impl DelayTimer {
         Self {
             sleep: Box::new(move |wait| Box::pin(timer.sleep(wait))),
             watch: Box::new(move || {
+                // A manual timer measures its own time; others return `None`, and the monotonic clock measures.
                 let (passed, start) = (clock.stopwatch(), Instant::now());
                 Box::new(move || passed().unwrap_or_else(|| start.elapsed()))
             }),
@@ -106,7 +134,7 @@ impl DelayTimer {
     }
 }
 
-/// The name of a throttle, whom it counts, and how it answers and reports.
+/// The name of a throttle, the clients it counts, and how it answers and reports.
 pub(crate) struct Profile {
     pub(crate) uid: String,
     pub(crate) rules: Rules,
@@ -117,7 +145,7 @@ pub(crate) struct Profile {
     pub(crate) answers: Answers,
     pub(crate) handler: Option<Handler>,
     pub(crate) on_error: OnError,
-    /// Where delays are sat out, and the longest that is.
+    /// The timer for delays; without one, requests are denied instead.
     pub(crate) pause: Option<Arc<DelayTimer>>,
     pub(crate) max_delay: Duration,
     pub(crate) spawner: Option<Arc<Spawn>>,
@@ -125,12 +153,13 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// Who is asking; what the throttle is to think of those about whom nothing is known is settled here.
+    /// Returns the identity of a request, after the treatment of anonymous ones.
     pub(super) fn identity(
         &self,
         request: RequestParts<'_>,
         memo: Option<&IdentityMemo>,
     ) -> MaybeAsync<Identity> {
+        // A set passes its memo before the request's extensions can be written to, so the memo comes first.
         if let Some(cache) = self.cache {
             let before = || request.extensions.get::<IdentityMemo>();
             let found = memo.and_then(|memo| memo.find(cache)).or_else(|| before()?.find(cache));
@@ -154,13 +183,15 @@ impl Profile {
         }
     }
 
-    /// Within what a request is counted.
+    /// Returns the scope of a request.
     pub(super) fn scope_of(&self, request: RequestParts<'_>) -> Option<Scope> {
+        // The request's own scope takes precedence over the throttle's.
         request.extensions.get::<Scope>().or(self.scope.as_ref()).cloned()
     }
 
-    /// The time at which a check begins, if an observer wants to hear how long it takes.
+    /// Returns the start of a check if an observer needs its duration.
     pub(crate) fn begin(&self) -> Option<Instant> {
+        // Reading the clock is a good part of a local check, so nobody reads it without need.
         (!self.observers.is_empty()).then(Instant::now)
     }
 

@@ -1,4 +1,4 @@
-//! Where a client stands, for the service behind a throttle.
+//! The rate-limit status of a client, for the service behind a throttle.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +11,10 @@ use traffik_core::{Decision, Origin, Strategy, Verdict};
 use super::handle::Throttle;
 use super::plan::Plan;
 
-/// Where the sender of a request stands with a throttle that [tells so](crate::ThrottleBuilder::expose), in the
-/// extensions of the request. With axum it is an extractor (feature `axum`).
+/// The rate-limit status of a request's client, in the request's extensions.
+///
+/// Choose it to show users how much is left. [`expose`](crate::ThrottleBuilder::expose) makes a throttle
+/// insert it. With axum and actix-web it is an extractor (features `axum`, `actix`).
 ///
 /// ```
 /// # async fn handler(request: http::Request<()>) -> Option<String> {
@@ -34,40 +36,46 @@ struct StatusInner {
     stat: Box<dyn Fn() -> BoxFuture<'static, Result<StatsSnapshot, BackendError>> + Send + Sync>,
 }
 
-/// All that were noted on a request, the outermost first.
+/// All statuses of a request, the outermost throttle first.
 #[derive(Clone, Default)]
 struct StatusList(Vec<RateLimitStatus>);
 
 impl RateLimitStatus {
-    /// What the throttle of this name has noted on a request.
+    /// Returns the status that the throttle of this name has inserted.
     #[must_use]
     pub fn of(extensions: &Extensions, throttle: &str) -> Option<Self> {
         Self::all(extensions).find(|status| status.throttle() == throttle).cloned()
     }
 
-    /// What all throttles have noted on a request, the outermost first.
+    /// Yields the statuses of all throttles, the outermost first.
     pub fn all(extensions: &Extensions) -> impl Iterator<Item = &Self> {
         extensions.get::<StatusList>().into_iter().flat_map(|noted| &noted.0)
     }
 
-    /// The name of the throttle.
+    /// Returns the name of the throttle.
     #[must_use]
     pub fn throttle(&self) -> &str {
         &self.0.throttle
     }
 
-    /// What each limit has decided, with its name.
+    /// Yields the name and the decision of each limit.
     pub fn policies(&self) -> impl Iterator<Item = (&str, &Decision)> {
         self.0.policies.iter().map(|(name, decision)| (name.as_str(), decision))
     }
 
-    /// Where the decision comes from.
+    /// Returns where the decision comes from, such as the store or a fallback.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.0.origin
     }
 
-    /// The strategy's own figures for the client, as they are now; `find` returns one by name.
+    /// Loads the strategy's own figures for the client, as they are now; `find` returns one by name.
+    ///
+    /// Waits for the storage, as long as its timeout allows. A dropped future changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a [`BackendError`] if the storage fails.
     pub async fn stat(&self) -> Result<StatsSnapshot, BackendError> {
         (self.0.stat)().await
     }
@@ -84,7 +92,7 @@ impl fmt::Debug for RateLimitStatus {
     }
 }
 
-/// Notes where a client stands.
+/// Inserts the status into a request's extensions.
 pub(crate) fn expose<S, M>(
     throttle: &Throttle<S, M>,
     plan: &Arc<Plan<S, M>>,

@@ -1,4 +1,4 @@
-//! The throttles of a program by their names: no two of one name, and each to be switched off and on.
+//! A registry of throttles by name, which switches them on and off.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::ThrottleError;
 
-/// Knows throttles by their names, and refuses a second one of the same name as long as the first is in use.
+/// A registry of throttles by name.
 ///
-/// Two throttles of one name on one storage would count together, most often by mistake.
+/// Choose it to switch throttles off and on at run time, and to refuse a second throttle of a name: two of
+/// one name on one storage would count together, most often by mistake. Clones share the entries.
 ///
 /// ```
 /// use traffik::{Gcra, rate};
 /// use traffik::web::{Registry, Throttle};
 ///
-/// let registry = Registry::default();
+/// let registry = Registry::new();
 /// let api = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).register(&registry).build()?;
 /// assert!(Throttle::in_memory("api", Gcra::new(rate!("9/s"))).register(&registry).build().is_err());
 ///
@@ -27,26 +28,32 @@ use crate::error::ThrottleError;
 #[derive(Clone, Default)]
 pub struct Registry(Arc<Mutex<BTreeMap<String, Option<Weak<dyn Switch>>>>>);
 
-/// What can be done with a throttle whose type is not known.
+/// A throttle of any type, for the registry.
 pub(crate) trait Switch: Send + Sync {
     fn set_enabled(&self, enabled: bool);
     fn is_enabled(&self) -> bool;
 }
 
-/// The name of a throttle in a registry, given back when dropped.
+/// The entry of a throttle; dropping it frees the name.
 pub(crate) struct Registration {
     registry: Registry,
     uid: String,
 }
 
 impl Registry {
-    /// The names of all throttles in use, in order.
+    /// Returns an empty registry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns the names of all throttles in use, in alphabetical order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()
     }
 
-    /// Whether a throttle counts and denies.
+    /// Reports whether a throttle counts and denies.
     ///
     /// # Errors
     ///
@@ -55,7 +62,7 @@ impl Registry {
         self.find(uid).map(|throttle| throttle.is_enabled())
     }
 
-    /// Switches a throttle on or off; off, all requests pass, uncounted.
+    /// Switches a throttle on or off. While it is off, all requests pass uncounted.
     ///
     /// # Errors
     ///
@@ -74,6 +81,7 @@ impl Registry {
         if names.contains_key(uid) {
             return Err(ThrottleError::Taken(uid.to_owned()));
         }
+        // The name is taken at once, and the throttle entered once it exists: two builders cannot both succeed.
         names.insert(uid.to_owned(), None);
         Ok(Registration { registry: self.clone(), uid: uid.to_owned() })
     }
@@ -85,7 +93,7 @@ impl Registry {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Option<Weak<dyn Switch>>>> {
-        // Nothing is left half done under the lock.
+        // No code under the lock panics halfway, so the map of a poisoned lock is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

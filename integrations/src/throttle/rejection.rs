@@ -1,4 +1,4 @@
-//! A request that a throttle does not let pass, as an error.
+//! The error of a request that a throttle does not let pass.
 
 use std::error::Error;
 use std::fmt;
@@ -19,10 +19,10 @@ use crate::identify::ClientKey;
 
 /// A request that a throttle does not let pass, with the answer that the middleware would send.
 ///
-/// Return it from a handler: with axum it is a response (feature `axum`), so `throttle.hit(&request).await?`
-/// answers a denial with the throttle's own 429. Elsewhere [`into_inner`](Self::into_inner) is the response.
-/// As an error it names the client and the wait, for a log: an [API key](crate::ApiKey) by a hash, the value
-/// of a [`Header`](crate::Header) as it is.
+/// Return it from a handler. With axum it is a response (feature `axum`), so
+/// `throttle.hit(&request).await?` answers a denial with the throttle's own 429. Elsewhere send
+/// [`into_inner`](Self::into_inner). Its text names the client and the wait, for a log: an [API
+/// key](crate::ApiKey) by a hash, the value of a [`Header`](crate::Header) as it is.
 ///
 /// ```
 /// # async fn export(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -63,7 +63,7 @@ impl Rejection {
         Self(Box::new(RejectionInner { throttle: throttle.to_owned(), client, cause, response }))
     }
 
-    /// Rejects a request about which nothing could be asked.
+    /// The rejection of a request that could not be asked about.
     pub(crate) fn stopped(throttle: &str, is_grpc: bool, stop: RequestError) -> Self {
         let (response, cause) = match stop {
             RequestError::Refused(refusal) => (refusal.response(), Cause::Refused(Some(refusal))),
@@ -72,19 +72,19 @@ impl Rejection {
         Self::new(throttle, None, cause, response)
     }
 
-    /// The name of the throttle; of several, the first one that denies.
+    /// Returns the name of the throttle; of several, the first one that denies.
     #[must_use]
     pub fn throttle(&self) -> &str {
         &self.0.throttle
     }
 
-    /// The client that the request was counted for; `None` if it is not known.
+    /// Returns the client that the request was counted for; `None` if it is not known.
     #[must_use]
     pub const fn client(&self) -> Option<&ClientKey> {
         self.0.client.as_ref()
     }
 
-    /// The outcome of the check; `None` if there was none, or it failed.
+    /// Returns the outcome of the check; `None` if there was none, or it failed.
     #[must_use]
     pub const fn outcome(&self) -> Option<Outcome> {
         match &self.0.cause {
@@ -93,7 +93,7 @@ impl Rejection {
         }
     }
 
-    /// The failure for which nothing was decided, if that is the cause.
+    /// Returns the failure, if that is the cause.
     #[must_use]
     pub const fn failure(&self) -> Option<&BackendError> {
         match &self.0.cause {
@@ -102,8 +102,8 @@ impl Rejection {
         }
     }
 
-    /// The time after which to try again; `None` if no wait helps, or the answer names none. Exact for a
-    /// denial, and else that of `Retry-Settlement`, in whole seconds, or of gRPC's pushback.
+    /// Returns the wait until a retry; `None` if waiting does not help, or the answer has no wait. It is
+    /// exact for a denial. Otherwise it is that of `Retry-After`, in whole seconds, or of gRPC's pushback.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if let Cause::Denied(outcome) = &self.0.cause {
@@ -114,20 +114,20 @@ impl Rejection {
         number(RETRY_AFTER).map(Duration::from_secs).or_else(|| number(PUSHBACK).map(Duration::from_millis))
     }
 
-    /// The status of the answer: 429 for a denial, unless the throttle answers in its own way. Over gRPC it
-    /// is 200, as always there, and `grpc-status` has the code.
+    /// Returns the status of the answer: 429 for a denial, unless the throttle answers in its own way. A
+    /// gRPC answer has 200 with the code in `grpc-status`.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.response.status()
     }
 
-    /// The answer.
+    /// Returns the answer.
     #[must_use]
     pub const fn response(&self) -> &Response<Bytes> {
         &self.0.response
     }
 
-    /// The answer, to be sent.
+    /// Returns the answer, for sending.
     #[must_use]
     pub fn into_inner(self) -> Response<Bytes> {
         self.0.response

@@ -8,7 +8,7 @@ use traffik_core::storage::WaitQueue;
 use super::profile::Scope;
 use crate::error::ThrottleError;
 
-/// The states of a throttle: a storage, a name and a scope.
+/// The keys of a throttle: all with this storage, name and scope.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct StateNamespace {
     /// The address of the queue of waiters, which clones of a storage and layers around it share.
@@ -20,12 +20,13 @@ struct StateNamespace {
 /// The number of throttles in each namespace.
 static NAMESPACES: Mutex<BTreeMap<StateNamespace, usize>> = Mutex::new(BTreeMap::new());
 
-/// A throttle's namespace, given back when dropped.
+/// The reservation of a throttle's namespace; dropping it frees the namespace.
 pub(super) struct Reservation(StateNamespace);
 
 impl Reservation {
-    /// Reserves the place of a throttle, which MUST keep the storage for as long as this; refused if another
-    /// throttle is there, unless it is meant to be `shared`.
+    /// Reserves the namespace of a throttle, which MUST keep the storage for as long as this.
+    ///
+    /// Fails if another throttle has the namespace and `is_shared` is false.
     pub(super) fn new(
         queue: &dyn WaitQueue,
         uid: &str,
@@ -51,6 +52,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut namespaces = namespaces();
+        // Invariant: a namespace is in the map while a count above 0 of throttles has it.
         if let Some(throttles) = namespaces.get_mut(&self.0) {
             *throttles -= 1;
             if *throttles == 0 {
@@ -61,6 +63,6 @@ impl Drop for Reservation {
 }
 
 fn namespaces() -> MutexGuard<'static, BTreeMap<StateNamespace, usize>> {
-    // Nothing is left half done under the lock.
+    // No code under the lock panics halfway, so the map of a poisoned lock is whole.
     NAMESPACES.lock().unwrap_or_else(PoisonError::into_inner)
 }

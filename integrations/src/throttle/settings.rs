@@ -1,4 +1,4 @@
-//! What of a throttle can be replaced while it runs.
+//! The settings of a throttle that can change while it runs.
 
 use std::time::Duration;
 
@@ -7,22 +7,44 @@ use traffik_core::{Class, Cost, ErasedKey, Seed, Strategy};
 use super::key::{StateKinds, kinds_of};
 use crate::http::request::FixedOr;
 
-/// For whom a throttle denies.
+/// The clients whom a throttle denies.
+///
+/// Choose [`Shadow`](Self::Shadow) to try a new limit on real traffic, then [`percent`](Self::percent) to
+/// enforce it step by step.
+///
+/// ```
+/// use traffik::{TokenBucket, rate};
+/// use traffik::web::{Enforcement, Throttle};
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min")))
+///     .enforcement(Enforcement::Shadow)
+///     .build()?;
+/// throttle.set_enforcement(Enforcement::percent(5, 0x5eed)); // later: deny 5 % of all clients
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub enum Enforcement {
-    /// For all.
+    /// All clients.
     #[default]
     Full,
-    /// For nobody: everything is counted and told to [observers](crate::Observe), nothing is denied, refused or delayed,
-    /// whatever fails, and nothing told to clients.
+    /// Nobody. Requests are counted and reported to [observers](crate::Observe). None is denied, refused or
+    /// delayed, whatever fails, and clients get no headers.
     Shadow,
-    /// For this part of all clients, the same ones at all times; for the others it is a shadow. So it is for requests of
-    /// which nobody knows whose they are, such as those that are [rejected](crate::Anonymous::Reject) for it: only if the
-    /// part is all of them, they are enforced as well.
+    /// A share of all clients, always the same ones; for others it is a shadow. Requests without a client,
+    /// such as those that are [rejected](crate::Anonymous::Reject), are enforced only if the share is 100
+    /// %.
     Part(ClientShare),
 }
 
-/// A part of all clients, chosen by a keyed hash of who they are.
+/// A share of all clients, chosen by a keyed hash of their keys.
+///
+/// [`Enforcement::percent`] makes it.
+///
+/// ```
+/// use traffik::web::Enforcement;
+///
+/// assert!(matches!(Enforcement::percent(25, 7), Enforcement::Part(_)));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientShare {
     percent: u8,
@@ -30,25 +52,28 @@ pub struct ClientShare {
 }
 
 impl Enforcement {
-    /// For `percent` of all clients; 100 or more is all of them. The `secret` keeps clients from knowing which side
-    /// they are on; instances that share a storage need the same. Who is chosen stays so when the percentage grows.
+    /// Enforces the limit for `percent` of all clients; 100 or more is all of them.
+    ///
+    /// The `secret` keeps clients from finding out whether they are chosen. Instances that share a storage
+    /// need the same one. Chosen clients stay chosen when the percentage grows.
     #[must_use]
     pub const fn percent(percent: u8, secret: u64) -> Self {
         Self::Part(ClientShare { percent, seed: Seed::new(secret) })
     }
 
-    /// Whether this client is denied where the limit says so.
+    /// Reports whether the limit is enforced for this client.
     pub(crate) fn holds_for(&self, client: &dyn ErasedKey) -> bool {
         match self {
             Self::Full => true,
             Self::Shadow => false,
             Self::Part(ClientShare { percent, seed }) => {
+                // The client is chosen if digest mod 100 < percent, so a larger percentage keeps those already chosen.
                 seed.digest(client).as_u64() % 100 < u64::from(*percent)
             }
         }
     }
 
-    /// The same of somebody who cannot be told from others.
+    /// Reports whether the limit is enforced for a request without a client.
     pub(crate) const fn holds_for_all(&self) -> bool {
         match self {
             Self::Full => true,
@@ -58,12 +83,12 @@ impl Enforcement {
     }
 }
 
-/// What can be replaced, as it is for one request from its beginning to its end.
+/// The changeable settings. A request uses one snapshot from its beginning to its end.
 #[derive(Clone)]
 pub(crate) struct ThrottleSettings<S: Strategy> {
     pub(crate) enabled: bool,
     pub(crate) strategy: FixedOr<S>,
-    /// Those of the limit that was fixed last: limits of the same kinds share the states under its keys.
+    /// The kinds of the last fixed strategy: strategies of the same kinds share the states under its keys.
     pub(super) kinds: StateKinds,
     pub(crate) cost: FixedOr<S::Cost>,
     pub(crate) class: FixedOr<Class>,
@@ -72,7 +97,7 @@ pub(crate) struct ThrottleSettings<S: Strategy> {
 }
 
 impl<S: Strategy> ThrottleSettings<S> {
-    /// A limit that is enforced for all, at a cost of 1.
+    /// Settings with this strategy, enforced for all, at a cost of 1.
     pub(super) fn of(strategy: S) -> Self {
         Self {
             enabled: true,
@@ -85,13 +110,13 @@ impl<S: Strategy> ThrottleSettings<S> {
         }
     }
 
-    /// Replaces the limit, under the keys of the one before.
+    /// Replaces the strategy, under the keys of the one before.
     pub(super) fn set_strategy(&mut self, strategy: S) {
         self.kinds = kinds_of(&strategy);
         self.strategy = FixedOr::Fixed(strategy);
     }
 
-    /// Whether none of them is a function of the request.
+    /// Reports whether none of them is a function of the request.
     pub(crate) const fn are_fixed(&self) -> bool {
         self.strategy.fixed().is_some() && self.cost.fixed().is_some() && self.class.fixed().is_some()
     }

@@ -1,4 +1,4 @@
-//! A storage for each tenant, made when it is first asked for and kept for the next time.
+//! A storage for each tenant, made on first use and kept.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use traffik_core::debug_fields;
 
-/// Keeps a storage for each of a bounded number of tenants; beyond that the one that was not asked for the longest is let
-/// go.
+/// A cache of one storage for each tenant, with a bounded number of tenants.
 ///
-/// What a local storage held is forgotten with it, so the bound is to be above the number of tenants that are active at a
-/// time; connections to a storage elsewhere are merely made anew.
+/// Choose it to keep the states of tenants in separate storages. Beyond the bound, the least recently used
+/// one is dropped. A local storage loses its states then, so keep the bound above the number of tenants
+/// that are active at a time. For a remote storage only new connections are made.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -19,7 +19,7 @@ use traffik_core::debug_fields;
 /// use traffik::{Gcra, rate};
 /// use traffik::web::{RequestParts, Tenants, Throttle};
 ///
-/// /// Put there by whatever checks who is asking.
+/// /// The tenant, inserted by the layer that authenticates requests.
 /// #[derive(Clone)]
 /// struct Tenant(String);
 ///
@@ -33,26 +33,31 @@ use traffik_core::debug_fields;
 /// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 pub struct Tenants<K, M> {
-    most: usize,
+    capacity: usize,
     known: Mutex<TenantStorages<K, M>>,
 }
 
+/// The storages, each with the number of its last call.
 struct TenantStorages<K, M> {
     storages: HashMap<K, (M, u64)>,
-    /// How often was asked so far.
+    /// The number of calls so far.
     asked: u64,
 }
 
 impl<K: Eq + Hash + Clone, M: Clone> Tenants<K, M> {
-    /// Keeps at most this many storages, and at least one.
+    /// Keeps at most `capacity` storages, and at least one.
     #[must_use]
-    pub fn new(most: usize) -> Self {
+    pub fn new(capacity: usize) -> Self {
         let known = TenantStorages { storages: HashMap::new(), asked: 0 };
-        Self { most: most.max(1), known: Mutex::new(known) }
+        Self { capacity: capacity.max(1), known: Mutex::new(known) }
     }
 
-    /// The storage of a tenant; `make` makes it if it is not kept. While one is made nobody else is answered, so that no
-    /// tenant ever has two.
+    /// Returns the storage of a tenant; `make` makes it if none is kept. Other callers are blocked
+    /// meanwhile, so that no tenant ever has two.
+    ///
+    /// # Panics
+    ///
+    /// If `make` panics. The cache stays usable.
     pub fn get(&self, tenant: K, make: impl FnOnce(&K) -> M) -> M {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.asked += 1;
@@ -61,31 +66,33 @@ impl<K: Eq + Hash + Clone, M: Clone> Tenants<K, M> {
             *last = asked;
             return storage.clone();
         }
-        if known.storages.len() >= self.most {
+        if known.storages.len() >= self.capacity {
             let oldest = known.storages.iter().min_by_key(|(_, (_, last))| *last);
             if let Some(oldest) = oldest.map(|(tenant, _)| tenant.clone()) {
                 known.storages.remove(&oldest);
             }
         }
+        // Made under the lock: a second caller waits and finds it. A panic in `make` leaves the map whole, which is
+        // why a poisoned lock is used on.
         let storage = make(&tenant);
         known.storages.insert(tenant, (storage.clone(), asked));
         storage
     }
 
-    /// How many are kept.
+    /// Returns the number of storages that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).storages.len()
     }
 
-    /// Whether none is kept.
+    /// Reports whether none is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-debug_fields!([K, M] Tenants<K, M>: most);
+debug_fields!([K, M] Tenants<K, M>: capacity);
 
 #[cfg(test)]
 mod tests {

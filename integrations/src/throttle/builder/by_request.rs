@@ -1,4 +1,4 @@
-//! The limit, the cost and the class of a request: fixed, or functions of it.
+//! The strategy, the cost and the class of a request: fixed, or functions of the request.
 
 use std::future::Future;
 
@@ -9,34 +9,36 @@ use crate::http::request::{Fallible, FixedOr};
 use crate::identify::RequestParts;
 
 impl<S: Strategy, M> ThrottleBuilder<S, M> {
-    /// Chooses the limit of each request, in the place of the one that was given first.
+    /// Chooses the strategy for each request, in place of the first one.
     ///
-    /// Limits of one strategy and period share a client's state: what was used of 100 a minute stays used of
-    /// 20 a minute. Others keep a state each: under 5 an hour and 100 a second a client has both, whole.
+    /// Strategies of one type and period share a client's state: what was used of 100 a minute stays used
+    /// of 20 a minute. Others have a state each: under 5 an hour and 100 a second a client has both limits
+    /// whole.
     pub fn strategy_by<A: Fallible<S>>(
         mut self,
-        limit: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
+        strategy: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
     ) -> Self {
-        self.settings.strategy = FixedOr::function(limit);
+        self.settings.strategy = FixedOr::function(strategy);
         self
     }
 
-    /// The same, answered asynchronously.
+    /// Chooses the strategy for each request asynchronously; otherwise like
+    /// [`strategy_by`](Self::strategy_by).
     pub fn strategy_by_async<A: Fallible<S> + 'static, F: Future<Output = A> + Send + 'static>(
         mut self,
-        limit: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
+        strategy: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> Self {
-        self.settings.strategy = FixedOr::awaited(limit);
+        self.settings.strategy = FixedOr::awaited(strategy);
         self
     }
 
-    /// Every request costs this much, instead of 1.
+    /// Sets the cost of every request. Defaults to 1.
     pub fn cost(mut self, cost: S::Cost) -> Self {
         self.settings.cost = FixedOr::Fixed(cost);
         self
     }
 
-    /// A request costs what `cost` says.
+    /// Chooses the cost of each request by a function.
     pub fn cost_by<A: Fallible<S::Cost>>(
         mut self,
         cost: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
@@ -45,7 +47,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// The same, answered asynchronously.
+    /// Chooses the cost of each request asynchronously.
     pub fn cost_by_async<A: Fallible<S::Cost> + 'static, F: Future<Output = A> + Send + 'static>(
         mut self,
         cost: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
@@ -54,14 +56,14 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Every request is of this class, such as that of the instance it is handled by.
+    /// Sets the class of every request, such as the region of this instance.
     pub fn class(mut self, class: Class) -> Self {
         self.settings.class = FixedOr::Fixed(class);
         self
     }
 
-    /// A request is of the class that `class` says. What a client can write MUST NOT become a tier, a
-    /// priority or a region, unless something trusted has checked it.
+    /// Chooses the class of each request by a function. A value that a client can write MUST NOT become a
+    /// tier, a priority or a region, unless a trusted component has checked it.
     pub fn class_by<A: Fallible<Class>>(
         mut self,
         class: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
@@ -70,7 +72,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// The same, answered asynchronously.
+    /// Chooses the class of each request asynchronously; otherwise like [`class_by`](Self::class_by).
     pub fn class_by_async<A: Fallible<Class> + 'static, F: Future<Output = A> + Send + 'static>(
         mut self,
         class: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
