@@ -27,7 +27,7 @@
 //! | I want to | type |
 //! |---|---|
 //! | limit the requests to a service | [`Throttle`], built by [`ThrottleBuilder`] |
-//! | put a limit in front of axum, tonic, tower or actix-web | [`ThrottleLayer`] (features `tower`, `actix`) |
+//! | put one in front of axum, tonic, tower or actix-web | [`ThrottleLayer`] (features `tower`, `actix`) |
 //! | put a limit in front of a hyper service | [`Throttled`] (feature `hyper`) |
 //! | charge a request within a handler | [`Throttle::hit`], which fails with a [`Rejection`] |
 //! | read, charge or refund one client | [`Throttle::client`], which returns a [`Client`] |
@@ -42,8 +42,8 @@
 //! | take tiers or costs from a trusted header | [`ClassHeaders`], [`CostHeader`] |
 //! | send `RateLimit` headers | [`HeaderFormat`] |
 //! | answer a denial in my own way | [`ThrottleBuilder::on_throttled`], [`Denial`] |
-//! | decide what happens when the store fails | [`OnError`], [`ErrorAction`] |
-//! | try a limit without denying anybody | [`Enforcement`] |
+//! | react to a failing store | [`OnError`], [`ErrorAction`] |
+//! | try a limit without denying | [`Enforcement`] |
 //! | read the client's status in a handler | [`RateLimitStatus`] |
 //! | share settings between throttles, or switch them by name | [`ThrottleDefaults`], [`Registry`] |
 //! | keep a storage for each tenant | [`Tenants`] |

@@ -18,9 +18,16 @@ use crate::throttle::{Cause, Profile};
 /// The admission of a request by several throttles, kept until its response is there.
 ///
 /// Middleware holds it between `enter` and `leave` of a [`ThrottleSet`](crate::ThrottleSet).
+///
+/// ```
+/// use traffik::web::{Action, Admission, ThrottleSet};
+///
+/// let request = http::Request::new(());
+/// assert!(matches!(ThrottleSet::new().enter((&request).into()), Action::Pass(_)));
+/// ```
 #[derive(Default)]
-#[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
-pub struct Admitted {
+#[expect(missing_debug_implementations, reason = "users never hold one")]
+pub struct SetPermit {
     pub(crate) parts: Vec<Box<dyn EvaluationPart>>,
     pub(crate) beside: Option<BoxFuture<'static, ()>>,
     /// The reason why some throttles did not decide, if some did not.
@@ -28,14 +35,24 @@ pub struct Admitted {
 }
 
 /// The result of a wait, from which [`Admission::resume`](crate::Admission::resume) continues.
-#[expect(missing_debug_implementations, reason = "machinery, which nobody names")]
+///
+/// ```
+/// use traffik::web::{Action, Admission, Throttle, ThrottleSet};
+/// use traffik::{TokenBucket, rate};
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
+/// let (set, request) = (ThrottleSet::new().and(throttle), http::Request::new(()));
+/// assert!(matches!(set.enter((&request).into()), Action::Wait(_)));
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
+#[expect(missing_debug_implementations, reason = "users never hold one")]
 pub struct WaitOutcome(pub(super) WaitStage);
 
 pub(super) enum WaitStage {
     Decision(Evaluation, Option<NotDecided>),
     /// The outcomes of throttles that failed, and the parts of all others.
     Remedies(Vec<ErrorOutcome>, Vec<Box<dyn EvaluationPart>>, Option<NotDecided>),
-    Turn(Admitted),
+    Turn(SetPermit),
     Answer(Response<Bytes>),
 }
 
@@ -62,7 +79,7 @@ impl WaitOutcome {
 }
 
 /// Continues with the result of a wait.
-pub(crate) fn resume(request: RequestParts<'_>, waited: WaitOutcome) -> Action<Admitted, WaitOutcome> {
+pub(crate) fn resume(request: RequestParts<'_>, waited: WaitOutcome) -> Action<SetPermit, WaitOutcome> {
     match waited.0 {
         WaitStage::Decision(decided, not_decided) => follow(request, decided, not_decided),
         WaitStage::Remedies(outcomes, others, not_decided) => recover(outcomes, others, not_decided),
@@ -76,10 +93,10 @@ fn follow(
     request: RequestParts<'_>,
     decided: Evaluation,
     not_decided: Option<NotDecided>,
-) -> Action<Admitted, WaitOutcome> {
+) -> Action<SetPermit, WaitOutcome> {
     match decided {
         Evaluation::Admitted { parts, pause, beside } => {
-            let mut admitted = Admitted { parts, beside, not_decided };
+            let mut admitted = SetPermit { parts, beside, not_decided };
             match pause {
                 None => Action::Pass(admitted),
                 Some(pause) => Action::Wait(Box::pin(async move {
@@ -126,7 +143,7 @@ fn recover(
     outcomes: Vec<ErrorOutcome>,
     others: Vec<Box<dyn EvaluationPart>>,
     mut not_decided: Option<NotDecided>,
-) -> Action<Admitted, WaitOutcome> {
+) -> Action<SetPermit, WaitOutcome> {
     let mut answer = None;
     for outcome in outcomes {
         match outcome {
@@ -197,7 +214,7 @@ fn write_limits(throttles: &[Disclosure<'_>], headers: &mut HeaderMap) {
     }
 }
 
-impl Admitted {
+impl SetPermit {
     /// Notes the identity and the status of the client in the request's extensions. Returns the future to
     /// poll while the service handles the request, such as a slow shadow.
     pub(crate) fn mark(&mut self, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {

@@ -36,9 +36,11 @@ impl<W> Ruling<W> {
     /// Rules on an outcome. `wait` makes the wait for a turn, and returns `None` where that is impossible.
     #[inline(always)]
     pub(crate) fn of(outcome: Outcome, enforced: bool, wait: impl FnOnce(Duration) -> Option<W>) -> Self {
+        // A shadow passes whatever the limit says, and never waits: it must not be felt.
         match outcome {
             _ if !enforced => Self::Pass,
             Outcome::Allow { after } if after.is_zero() => Self::Pass,
+            // An admission with a delay that nobody can wait for becomes a denial, and its charge a refund.
             Outcome::Allow { after } => wait(after).map_or(Self::TurnAway(after), Self::Wait),
             Outcome::Deny { .. } | Outcome::Never => Self::Deny,
         }
@@ -48,6 +50,7 @@ impl<W> Ruling<W> {
     pub(crate) const fn seen(&self, outcome: Outcome) -> RequestOutcome {
         match (self, outcome) {
             (Self::Pass, Outcome::Allow { .. }) => RequestOutcome::Allowed,
+            // Only an unenforced limit passes what it denies.
             (Self::Pass, _) => RequestOutcome::WouldDeny,
             (Self::Wait(_), _) => RequestOutcome::Delayed,
             (_, Outcome::Never) => RequestOutcome::Never,
@@ -60,6 +63,7 @@ impl<W> Ruling<W> {
 pub(crate) fn at_least(outcome: Outcome, min_wait: Duration) -> Outcome {
     match outcome {
         Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => {
+            // retry_after = max(wait, min_wait)
             Outcome::Deny { retry_after: wait.max(min_wait) }
         }
         Outcome::Never => Outcome::Never,
@@ -182,9 +186,11 @@ pub(crate) struct NotDecided {
 impl NotDecided {
     /// Returns the one of two that matters more to a client.
     pub(crate) fn or(self, other: Option<Self>) -> Self {
+        // Origins that headers show weigh more than others; then the order of `Origin` decides, the worst
+        // last.
         let weight = |it: &Self| {
-            let is_told = !matches!(it.origin, Origin::Bypassed | Origin::Disabled | Origin::Shadow);
-            (is_told, it.origin)
+            let is_shown = !matches!(it.origin, Origin::Bypassed | Origin::Disabled | Origin::Shadow);
+            (is_shown, it.origin)
         };
         other.filter(|other| weight(other) > weight(&self)).unwrap_or(self)
     }

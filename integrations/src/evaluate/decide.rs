@@ -27,8 +27,8 @@ pub(crate) fn decide(parts: Vec<Box<dyn EvaluationPart>>) -> BoxFuture<'static, 
 /// Peeks at local throttles, then charges the remote ones, then the local ones.
 async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     let (mut parts, shadows): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_enforced());
-    // A peek at a local throttle, or at a cached denial, is free. It saves remote calls and refunds when it denies.
-    // With one throttle it would only repeat the check.
+    // A peek at a local throttle, or at a cached denial, is free. It saves remote calls and refunds when it
+    // denies. With one throttle it would only repeat the check.
     let several = parts.len() > 1;
     let mut denies = false;
     for at in 0..parts.len() {
@@ -45,8 +45,8 @@ async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     if denies {
         return denied(parts).await;
     }
-    // Invariant: at a denial or a failure the charged parts are those checked so far, and all get a refund. A remote
-    // denial is the likelier one after the peeks, so remote storages come first.
+    // Invariant: at a denial or a failure the charged parts are those checked so far, and all get a refund. A
+    // remote denial is the likelier one after the peeks, so remote storages come first.
     for local in [false, true] {
         for at in 0..parts.len() {
             let Some(part) = parts.get_mut(at).filter(|part| part.is_local() == local) else { continue };
@@ -188,7 +188,8 @@ async fn failed(
     at: usize,
     failure: BackendError,
 ) -> Evaluation {
-    // The refunds are awaited: `OnError` may ask the other throttles again at once, and needs their true figures.
+    // The refunds are awaited: `OnError` may ask the other throttles again at once, and needs their true
+    // figures.
     for part in parts.iter_mut().rev().filter(|part| part.is_charged()) {
         let _ = asked(&mut **part, Question::Refund).await;
     }

@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap, Response};
 use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Reply};
 use traffik_core::{Op, Origin, Outcome, Strategy, Verdict};
 
-use super::answer::{self, Admitted, WaitOutcome, WaitStage};
+use super::answer::{self, SetPermit, WaitOutcome, WaitStage};
 use super::contract::{ErrorOutcome, Ruling, at_least};
 use super::decide::decide;
 use super::permit::Permit;
@@ -152,7 +152,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 
     /// Converts an admission by the engine.
-    fn admitted(&self, Admitted { parts, beside, not_decided }: Admitted) -> Permit<S, M> {
+    fn admitted(&self, SetPermit { parts, beside, not_decided }: SetPermit) -> Permit<S, M> {
         let part = parts.into_iter().next().map(|part| part as Box<dyn Any>);
         let pass = match part.and_then(|part| part.downcast::<PlannedThrottle<S, M>>().ok()) {
             Some(planned) => {

@@ -65,12 +65,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Permit<S, M> {
     /// The permit of an admission. It keeps the plan only if something needs that later.
     pub(super) fn of(throttle: &Throttle<S, M>, plan: &Arc<Plan<S, M>>, verdict: S::Verdict) -> Self {
         let origin = plan.origin(&verdict);
+        // Keeping the plan costs a reference count, which the usual request does not need.
         let plan = throttle.0.needs_more().then(|| Arc::clone(plan));
         Self { verdict: Some(verdict), origin, beside: None, plan }
     }
 
     /// Notes the identity and the status of the client in the request's extensions.
     pub(super) fn mark(&self, throttle: &Throttle<S, M>, extensions: &mut Extensions) {
+        // An identity found here spares throttles further in that have the same cache.
         if let (Some(cache), Some(plan)) = (throttle.0.profile.cache, &self.plan) {
             let identity = Identity::Key(plan.client.clone());
             extensions.get_or_insert_default::<IdentityMemo>().add(cache, identity);
@@ -82,6 +84,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Permit<S, M> {
 
     /// Settles the charge of a request by its response.
     pub(super) fn close(self, throttle: &Throttle<S, M>, response: &Parts) -> Completion {
+        // Only an admission was charged: a shadow's denial has nothing to settle.
         match (self.plan, &self.verdict) {
             (Some(plan), Some(verdict)) if verdict.outcome().is_allowed() => {
                 throttle.left(plan, verdict.receipt(), response)

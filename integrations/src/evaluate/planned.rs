@@ -88,7 +88,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
             (Question::Refund, None) => return,
             (Question::Rest, _) => Op::Peek(self.plan.hit.free()),
         };
-        // Each operation ends the charge that the last one made: a refund gives it back, and a check follows a peek.
+        // Each operation ends the charge that the last one made: a refund gives it back, and a check follows
+        // a peek.
         self.charged = false;
         self.asked = Some((ask, self.throttle.apply(&self.plan, &op)));
     }
@@ -142,6 +143,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
 
     fn delay(&self) -> Duration {
         match (&self.turn, self.outcome()) {
+            // In the queue the delay may have become shorter than that of the verdict.
             (Some(turn), _) => turn.left(),
             (None, Some(Outcome::Allow { after })) => after,
             (None, _) => Duration::ZERO,
@@ -153,7 +155,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     }
 
     fn take_turn(&mut self) {
-        // The receipts in the verdict are replaced by those of the turn it leaves with, which may be a sooner one.
+        // The receipts in the verdict are replaced by those of the turn it leaves with, which may be a sooner
+        // one.
         if let (Some(turn), Some(said)) = (self.turn.take(), &mut self.said) {
             turn.leave(said);
         }
@@ -179,6 +182,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
 
     fn mark(&mut self, extensions: &mut Extensions) {
         let Some(verdict) = self.said.clone() else { return };
+        // Kept for `close`, which runs once the response is there.
         let pass = Permit::of(&self.throttle, &self.plan, verdict);
         pass.mark(&self.throttle, extensions);
         self.pass = Some(pass);
@@ -227,6 +231,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         if profile.observers.is_empty() {
             return;
         }
+        // The ruling as the request met it: without a wait a delayed admission was turned away.
         let outcome = said.outcome();
         let seen = Ruling::of(outcome, plan.enforced, |_| can_wait.then_some(())).seen(outcome);
         profile.report(seen, Some(&plan.client), took, None, Some(plan.origin(said)));

@@ -9,7 +9,7 @@ use http::response::Parts;
 use traffik_core::storage::{AsyncStorage, BoxFuture};
 use traffik_core::{Origin, Strategy};
 
-use super::answer::{self, Admitted, WaitOutcome};
+use super::answer::{self, SetPermit, WaitOutcome};
 use super::contract::{Evaluation, EvaluationPart, Failing, NotDecided};
 use super::decide::decide;
 use super::planned::PlannedThrottle;
@@ -115,26 +115,26 @@ impl ThrottleSet {
 }
 
 impl Admission for ThrottleSet {
-    type Permit = Admitted;
+    type Permit = SetPermit;
     type Work = WaitOutcome;
 
-    fn enter(&self, request: RequestParts<'_>) -> Action<Admitted, WaitOutcome> {
+    fn enter(&self, request: RequestParts<'_>) -> Action<SetPermit, WaitOutcome> {
         let (asked, which) = (self.asked(request), self.which);
         if asked.is_empty() {
-            return Action::Pass(Admitted::default());
+            return Action::Pass(SetPermit::default());
         }
         Action::Wait(Box::pin(find_out(asked, which)))
     }
 
-    fn resume(&self, request: RequestParts<'_>, waited: WaitOutcome) -> Action<Admitted, WaitOutcome> {
+    fn resume(&self, request: RequestParts<'_>, waited: WaitOutcome) -> Action<SetPermit, WaitOutcome> {
         answer::resume(request, waited)
     }
 
-    fn mark(&self, admitted: &mut Admitted, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
+    fn mark(&self, admitted: &mut SetPermit, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
         admitted.mark(extensions)
     }
 
-    fn leave(&self, admitted: Admitted, response: &mut Parts) -> Completion {
+    fn leave(&self, admitted: SetPermit, response: &mut Parts) -> Completion {
         admitted.leave(response)
     }
 }

@@ -72,7 +72,8 @@ impl<S: Strategy> DelayedTurn<S> {
     /// Polls for a sooner turn.
     pub(crate) fn poll_sooner(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut moved = Poll::Pending;
-        // wait := wait - sooner, for each turn that it moves ahead. Polled until pending, so that the waker is set.
+        // wait := wait - sooner, for each turn that it moves ahead. Polled until pending, so that the waker
+        // is set.
         while let Some(Poll::Ready(sooner)) =
             self.line().map(|(line, ticket)| line.poll_sooner(ticket, context))
         {

@@ -179,7 +179,8 @@ fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, s
 /// Returns the seconds of `Retry-After`, so that `t` never promises more after them. Without the header
 /// there is no bound (`u64::MAX`); a date counts as 0.
 fn retry_after(headers: &HeaderMap) -> u64 {
-    // `get` has one other caller, on the path of each denial. A second one would keep it from being inlined there.
+    // `get` has one other caller, on the path of each denial. A second one would keep it from being inlined
+    // there.
     let Some(value) = headers.get_all(RETRY_AFTER).iter().next() else { return u64::MAX };
     value.to_str().ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }

@@ -167,6 +167,7 @@ pub(crate) fn unavailable(is_grpc: bool, wait: Option<Duration>) -> Response<Byt
     let body = match wait {
         None => Bytes::from_static(USUAL),
         Some(wait) => {
+            // All but the number of the constant body.
             let rest = USUAL.strip_suffix(b"1000}").unwrap_or_default();
             [rest, millis(wait).to_string().as_bytes(), b"}"].concat().into()
         }
@@ -196,6 +197,7 @@ fn answer(status: StatusCode, body: Bytes, wait: Option<Duration>) -> Response<B
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, PROBLEM);
     if let Some(wait) = wait {
+        // At least 1 s: 0 would invite a retry that fails again.
         headers.insert(RETRY_AFTER, number(seconds(wait).max(1)));
     }
     response

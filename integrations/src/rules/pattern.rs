@@ -105,8 +105,8 @@ impl Pattern {
     /// Parses a pattern with `?`, `*` and `**`.
     pub(super) fn glob(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
         check(text, PatternKind::Glob)?;
-        // A pattern that begins with a star also matches the target `*`, which has no slash, so the slash that the
-        // normal form needs is added and removed again.
+        // A pattern that begins with a star also matches the target `*`, which has no slash, so the slash
+        // that the normal form needs is added and removed again.
         let slash = if text.starts_with('*') { "/" } else { "" };
         let pattern = [slash, text].concat();
         let pattern = folded(&pattern, ignore_case);
@@ -150,7 +150,8 @@ fn wild<P, T>(
     is_many: impl Fn(&P) -> bool,
     fits: impl Fn(&P, &T) -> bool,
 ) -> bool {
-    // Invariant: pattern[..at] matches text[..next]. `last_many` is the last wildcard, and where its match ends.
+    // Invariant: pattern[..at] matches text[..next]. `last_many` is the last wildcard, and where its match
+    // ends.
     let (mut at, mut next) = (0, 0);
     let mut last_many: Option<(usize, usize)> = None;
     while let Some(item) = text.get(next) {

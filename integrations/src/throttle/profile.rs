@@ -96,6 +96,7 @@ impl IdentityMemo {
     }
 
     pub(crate) fn add(&mut self, cache: IdentityCache, identity: Identity) {
+        // The first identity stays: throttles of one cache must agree on the client.
         if self.find(cache).is_none() {
             self.0.push((cache, identity));
         }
@@ -126,7 +127,8 @@ impl DelayTimer {
         Self {
             sleep: Box::new(move |wait| Box::pin(timer.sleep(wait))),
             watch: Box::new(move || {
-                // A manual timer measures its own time; others return `None`, and the monotonic clock measures.
+                // A manual timer measures its own time; others return `None`, and the monotonic clock
+                // measures.
                 let (passed, start) = (clock.stopwatch(), Instant::now());
                 Box::new(move || passed().unwrap_or_else(|| start.elapsed()))
             }),
@@ -174,6 +176,7 @@ impl Profile {
             }
             Identifier::Function(function) => match function(request) {
                 Ok(identity) => MaybeAsync::Now(anonymous.applied_to(identity)),
+                // The rare case takes the allocation, so that the common one stays small.
                 Err(stop) => MaybeAsync::Later(Box::pin(ready(Err(stop)))),
             },
             Identifier::Later(function) => {

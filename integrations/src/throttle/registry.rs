@@ -72,6 +72,8 @@ impl Registry {
     }
 
     fn find(&self, uid: &str) -> Result<Arc<dyn Switch>, ThrottleError> {
+        // Upgraded under the lock, and used without it: a throttle that is dropped last here locks the map
+        // itself.
         let found = self.lock().get(uid).and_then(Option::as_ref).and_then(Weak::upgrade);
         found.ok_or_else(|| ThrottleError::Unknown(uid.to_owned()))
     }
@@ -81,7 +83,8 @@ impl Registry {
         if names.contains_key(uid) {
             return Err(ThrottleError::Taken(uid.to_owned()));
         }
-        // The name is taken at once, and the throttle entered once it exists: two builders cannot both succeed.
+        // The name is taken at once, and the throttle entered once it exists: two builders cannot both
+        // succeed.
         names.insert(uid.to_owned(), None);
         Ok(Registration { registry: self.clone(), uid: uid.to_owned() })
     }

@@ -67,7 +67,8 @@ impl Enforcement {
             Self::Full => true,
             Self::Shadow => false,
             Self::Part(ClientShare { percent, seed }) => {
-                // The client is chosen if digest mod 100 < percent, so a larger percentage keeps those already chosen.
+                // The client is chosen if digest mod 100 < percent, so a larger percentage keeps those
+                // already chosen.
                 seed.digest(client).as_u64() % 100 < u64::from(*percent)
             }
         }

@@ -72,8 +72,8 @@ impl<K: Eq + Hash + Clone, M: Clone> Tenants<K, M> {
                 known.storages.remove(&oldest);
             }
         }
-        // Made under the lock: a second caller waits and finds it. A panic in `make` leaves the map whole, which is
-        // why a poisoned lock is used on.
+        // Made under the lock: a second caller waits and finds it. A panic in `make` leaves the map whole,
+        // which is why a poisoned lock is used on.
         let storage = make(&tenant);
         known.storages.insert(tenant, (storage.clone(), asked));
         storage

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a proxy, or a client, may write for a hop, and what it says: `None` for what is no address.
+/// The entries that a proxy or a client may write for a hop, each with its address if it is one.
 #[derive(Clone, Debug)]
 struct Hop {
     text: String,
