@@ -64,7 +64,7 @@ impl PeerAddress {
     /// PeerAddress::also_found_by(|extensions| Some(extensions.get::<Connection>()?.0));
     /// # let mut request = http::Request::new(());
     /// # request.extensions_mut().insert(Connection(([192, 0, 2, 1], 80).into()));
-    /// # assert_eq!(PeerAddress::of(request.extensions()).unwrap().0.port(), 80);
+    /// # assert_eq!(PeerAddress::of(request.extensions()).unwrap().address().port(), 80);
     /// ```
     pub fn also_found_by(find: fn(&Extensions) -> Option<SocketAddr>) {
         ELSEWHERE.write().unwrap_or_else(PoisonError::into_inner).push(find);
