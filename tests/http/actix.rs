@@ -188,7 +188,7 @@ async fn handlers_see_where_the_client_stands_and_throttles_who_it_is() {
         let noted = extensions.get::<Extensions>().unwrap();
         let (users, inner) =
             (RateLimitStatus::of(noted, "users").unwrap(), RateLimitStatus::of(noted, "inner").unwrap());
-        let (peer, User(user)) = (PeerAddress::of(noted).unwrap().0.ip(), noted.get().unwrap());
+        let (peer, User(user)) = (PeerAddress::of(noted).unwrap().address().ip(), noted.get().unwrap());
         let told = format!("{user} at {peer}: {} {}", left(&users), left(&inner));
         async { told }
     };
