@@ -1,4 +1,4 @@
-//! How a request passes: from a service to what decides, and on to the service behind.
+//! The middleware: asks a throttle about each request, then calls the service behind or answers itself.
 
 pub(crate) mod admission;
 pub(crate) mod background;

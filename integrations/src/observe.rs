@@ -1,4 +1,4 @@
-//! Hearing of what is decided.
+//! Observers of decisions: counters, metrics and logs.
 
 use std::time::Duration;
 
@@ -17,35 +17,75 @@ pub use self::metrics::Metrics;
 pub use self::tracing::Traces;
 pub use tally::Tally;
 
-/// Hears of every request that comes to a throttle.
+/// Receives an event for every request of a throttle. Implement it for a metrics system of yours; there are
+/// [`Tally`] for counters in this process, `Metrics` for the `metrics` crate and `Traces` for `tracing`.
 ///
-/// It is called while the request waits, so it MUST be quick, and MUST NOT write a line for every denial: a
-/// denial is what an attacker asks for.
+/// The throttle calls it while the request waits, so it MUST return quickly. It MUST NOT write a log line for
+/// each denial: an attacker could fill the log.
+///
+/// ```
+/// use std::sync::mpsc::{Sender, channel};
+/// use traffik::web::{Event, Observe, RequestOutcome, Throttle};
+/// use traffik::{TokenBucket, rate};
+///
+/// /// Sends the names of throttles that deny.
+/// struct Denials(Sender<String>);
+///
+/// impl Observe for Denials {
+///     fn seen(&self, event: &Event<'_>) {
+///         if event.result == RequestOutcome::Denied {
+///             let _ = self.0.send(event.throttle.to_owned());
+///         }
+///     }
+/// }
+///
+/// let limit = TokenBucket::new(rate!("100/min"));
+/// let (sender, denials) = channel();
+/// let throttle = Throttle::in_memory("api", limit).observe(Denials(sender)).build()?;
+/// assert_eq!(denials.try_iter().count(), 0);
+/// # let _ = throttle;
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
 pub trait Observe: Send + Sync {
-    /// A request was decided upon.
+    /// Receives the event of one request.
     fn seen(&self, event: &Event<'_>);
 }
 
-/// What became of a request.
+/// The event of one request, for an [`Observe`].
+///
+/// ```
+/// use traffik::web::{Event, Observe};
+///
+/// struct Slow;
+///
+/// impl Observe for Slow {
+///     fn seen(&self, event: &Event<'_>) {
+///         if event.took.is_some_and(|took| took.as_millis() > 50) {
+///             println!("{}: the check took {:?}", event.throttle, event.took);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
     /// The name of the throttle.
     pub throttle: &'a str,
-    /// What became of it.
+    /// The outcome of the request.
     pub result: RequestOutcome,
-    /// Whom it was counted for, if that is known. A client chooses it: never a label of a metric.
+    /// The client that the request was counted for, if known. Clients choose it: never make it a label of a
+    /// metric.
     pub client: Option<&'a dyn ErasedKey>,
-    /// How long the check took, if there was one.
+    /// The duration of the check, if there was one.
     pub took: Option<Duration>,
-    /// What has failed, if something has.
+    /// The failure of the storage, if it failed.
     pub failure: Option<&'a BackendError>,
-    /// Where the decision comes from; `None` if the request was refused before there was any.
+    /// The origin of the decision; `None` if the request was refused before a decision.
     pub origin: Option<Origin>,
 }
 
 impl Event<'_> {
-    /// What kind of failure there was, in a word.
+    /// Returns the kind of the failure as one word, such as `"timeout"`.
     #[must_use]
     pub fn failure_kind(&self) -> Option<&'static str> {
         self.failure.map(|failure| failure.kind().name())
@@ -55,25 +95,33 @@ impl Event<'_> {
 debug_fields!([] Event<'_>: throttle, result, took, origin);
 
 named! {
-    /// The outcome of a request, in a word.
+    /// The outcome of a request, as one word. Match it in an [`Observe`], or read its count from a [`Tally`].
+    ///
+    /// ```
+    /// use traffik::web::RequestOutcome;
+    ///
+    /// assert_eq!(RequestOutcome::WouldDeny.name(), "would_deny");
+    /// assert_eq!(RequestOutcome::ALL.len(), 8);
+    /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[non_exhaustive]
     pub enum RequestOutcome {
-        /// It was admitted.
+        /// The request was admitted at once.
         Allowed = "allowed",
-        /// It was admitted, later.
+        /// The request was admitted after a delay.
         Delayed = "delayed",
-        /// It was denied.
+        /// The request was denied.
         Denied = "denied",
-        /// It was denied, and no wait would help.
+        /// The request was denied, and can never pass: its cost exceeds the limit.
         Never = "never",
-        /// It would have been denied, were the throttle [enforced](crate::Enforcement) for it.
+        /// The request passed, since the throttle is not [enforced](crate::Enforcement) for it; otherwise it
+        /// would have been denied.
         WouldDeny = "would_deny",
-        /// It was not counted: its client is exempt.
+        /// The request was not counted: its client is exempt.
         Exempt = "exempt",
-        /// It was refused for what it is.
+        /// The request was refused as such, for example as malformed or without an identity.
         Refused = "refused",
-        /// It could not be decided upon.
+        /// The throttle could not decide, since the storage or a function of the request failed.
         Failed = "failed",
     }
 }

@@ -1,4 +1,4 @@
-//! Calls that leave this process, and wait for their turn.
+//! Outgoing calls that wait for their turn.
 
 mod calls;
 #[cfg(feature = "reqwest")]

@@ -1,8 +1,9 @@
-//! Limits on the messages of a WebSocket connection, in front of whoever reads them.
+//! Limits on the messages of WebSocket connections.
 //!
-//! The handshake is an HTTP request: the [middleware](crate::Throttle) limits it, and a client that is denied gets its 429
-//! and no connection. From then on a [`WsThrottle`] stands in the place of the socket. It is a stream and a sink as the
-//! socket is, and lets messages through as a [`Throttle`](crate::Throttle) of theirs decides: any strategy, any storage.
+//! The handshake is an HTTP request: a [`Throttle`](crate::Throttle) in the middleware limits it, and a
+//! denied client gets a 429 and no connection. For the messages, a [`WsThrottle`] wraps the socket. It is a
+//! stream and a sink, as the socket is, and passes messages as a `Throttle` of their own decides: any
+//! strategy, any storage.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -14,11 +15,11 @@
 //! # trait Socket: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin {}
 //! # async fn chat(socket: impl Socket) -> Result<(), Box<dyn std::error::Error>> {
 //!
-//! // Once for all connections: how much is allowed, and what becomes of a message that is too many.
+//! // Once for all connections: how much is allowed, and what happens to a message beyond that.
 //! let messages = Throttle::in_memory("chat", FixedWindow::new(rate!("30/min"))).build()?;
 //! let policy = Arc::new(WsPolicy::new(Tokio).action(WsAction::Notice));
 //!
-//! // For each connection: whom it is counted for, here for itself.
+//! // For each connection: the client that it is counted for, here the connection itself.
 //! let client = messages.client_for(ClientKey::connection());
 //! let mut socket = WsThrottle::new(socket, client, policy);
 //! while let Some(message) = socket.next().await {
@@ -28,41 +29,50 @@
 //! # }
 //! ```
 //!
-//! # Whom a message is counted for
+//! # The client of a message
 //!
-//! | by | |
+//! | counted by | how |
 //! |---|---|
 //! | connection | `throttle.client_for(ClientKey::connection())` |
-//! | user, across connections | `throttle.client_for(ClientKey::of(&user))`, for any [`Key`](traffik_core::Key) |
-//! | what the handshake tells: address, header, scope, tenant, tier | [`throttle.client(&request)`](crate::Throttle::client), by the identifier and the functions of the throttle; `None` for whoever is exempt |
+//! | user, across connections | `throttle.client_for(ClientKey::of(&user))`, for any [`Key`][key] |
+//! | the handshake's address, header, scope, tenant or tier | [`throttle.client(&request)`][client] |
 //!
-//! Whoever would rather ask by themselves, about whatever they read, does so with
-//! [`client.check()`](crate::Client::check), and needs nothing of this module.
+//! The last one uses the throttle's identifier and functions, and returns `None` for an exempt client.
 //!
-//! # What holds
+//! A program that prefers to check by hand, before any action on the connection, calls
+//! [`client.check()`](crate::Client::check) and needs nothing of this module.
 //!
-//! * Only messages of data are counted. Pings, pongs and closes are passed on as they come, past a message that waits.
-//! * At most two messages are held: one that waits, for the storage or for its turn, and the one that came after it. From
-//!   then on nothing is read, so that the peer's own socket fills up; that it is gone is noticed when reading goes on. All that is held is in the value: whatever is
-//!   dropped and polled again, no message is lost or read by halves.
-//! * Reading is stopped for no longer than the policy [allows](WsPolicy::at_most), all in all, also by a storage that never
-//!   answers: what is stopped is paid back only by as much time in which it was not. So a ping that lies behind messages is
-//!   answered by then.
-//! * A connection that is closed, by the peer or for what it sends, is closed as the protocol has it: both say so.
-//! * A message that is dropped is followed by at most one [notice](WsNotices) in a window, of which at most one is on its
-//!   way: for a peer that does not read nothing piles up.
-//! * Whoever goes on sending what is dropped does not keep others from running: after 64 messages they get their turn.
-//! * Whatever an admitted message takes is decided without an allocation, where the storage is of this process.
+//! # Guarantees
+//!
+//! * Only data messages are counted. Pings, pongs and closes pass as they come, also past a message that
+//!   waits.
+//! * At most two messages are held: one that waits for the storage or for its turn, and the next one. Then
+//!   nothing more is read, so that the peer's own socket fills up. A connection that ends in the meantime is
+//!   noticed when reading resumes.
+//! * All that is held lives in the [`WsThrottle`]: dropping a future of its stream loses no message and reads
+//!   none by halves.
+//! * Reading pauses for at most [`max_delay`](WsPolicy::max_delay) in total, even if the storage never
+//!   answers. The budget recovers only as fast as time passes in which reading is not paused. So a ping
+//!   behind waiting messages is answered within that time.
+//! * A connection that either side closes is closed as the protocol requires: both sides send a close frame.
+//! * At most one [notice](WsNotices) is sent in a window for dropped messages, and at most one is in flight:
+//!   nothing piles up for a peer that does not read.
+//! * A peer that keeps sending messages that are dropped does not starve other tasks: after 64 of them the
+//!   stream yields to the executor.
+//! * An admitted message is decided without an allocation if the storage is in this process.
+//!
+//! [client]: crate::Throttle::client
+//! [key]: traffik_core::Key
 
 mod action;
 #[cfg(feature = "axum")]
 mod axum;
+mod client_meter;
 mod decide;
 mod deny;
 mod error;
 mod hold;
 mod message;
-mod meter;
 mod notice;
 mod outgoing;
 mod patience;

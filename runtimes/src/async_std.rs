@@ -10,8 +10,8 @@ use traffik_core::Timer;
 
 use crate::{Connect, Runtime};
 
-/// Async-std, for programs that are built on it. It was discontinued by its authors in 2025, who name smol as
-/// its successor: take [`Smol`](crate::Smol) for anything new.
+/// The async-std runtime, for programs that already use it. Its authors discontinued it in 2025 and name smol
+/// as its successor: choose `Smol` (feature `smol`) for new programs.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct AsyncStd;
 
 impl Timer for AsyncStd {
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
-        // Its own sleep begins when it is first polled.
+        // The sleep of async-std begins when it is first polled; a `Timer` counts from the call.
         let called = Instant::now();
         async move { task::sleep(wait.saturating_sub(called.elapsed())).await }
     }

@@ -1,4 +1,4 @@
-//! Connections to servers, without saying on what.
+//! The interface for TCP connections.
 
 use std::future::Future;
 use std::io;
@@ -7,25 +7,37 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Runtime;
 
-/// A runtime that can connect to servers over TCP.
+/// A runtime that can open TCP connections, as the storages on servers need it. Implement it beside
+/// [`Runtime`] if your runtime is none of tokio, smol and async-std.
 ///
-/// * `address` is a host and a port, such as `cache.internal:11211` or `[::1]:11211`. A name MUST be looked
-///   up without holding up other tasks; of several addresses that it has, one after another MUST be tried.
-/// * What is written MUST be sent without delay (`TCP_NODELAY`).
-/// * A connection MUST be closed once its stream is dropped, and none MUST be left of a future that is
-///   dropped. Closing the stream need not tell the server anything: async-std's does not.
+/// * `address` is a host and a port, such as `cache.internal:11211` or `[::1]:11211`. The name lookup MUST
+///   NOT block other tasks. All addresses of a name MUST be tried, one after another.
+/// * Writes MUST be sent without delay (`TCP_NODELAY`).
+/// * Dropping the stream MUST close the connection, and dropping the future of `connect` MUST leave none
+///   open. Closing the stream need not notify the server: async-std's does not.
 ///
-/// It waits for as long as the operating system does, which can be minutes: put it under a
-/// [`timeout`](Runtime::timeout).
+/// ```
+/// use std::time::Duration;
+/// use traffik::runtime::{Connect, Elapsed};
+///
+/// /// Reports whether a server accepts connections, within a second.
+/// async fn is_up(runtime: impl Connect, address: &str) -> Result<bool, Elapsed> {
+///     let connection = runtime.timeout(Duration::from_secs(1), runtime.connect(address)).await?;
+///     Ok(connection.is_ok())
+/// }
+/// ```
 pub trait Connect: Runtime {
-    /// What is read from and written to.
+    /// The stream of bytes to and from the server.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// A new connection.
+    /// Opens a connection.
+    ///
+    /// Waits for the name lookup and for the server, for as long as the operating system does, which can be
+    /// minutes: put it under a [`timeout`](Runtime::timeout). Dropping the future leaves no connection open.
     ///
     /// # Errors
     ///
-    /// Of an address that is none ([`InvalidInput`](io::ErrorKind::InvalidInput)), of looking its name up, or
-    /// of the last address that was tried.
+    /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if `address` is not a host and a port, with
+    /// the error of the name lookup, or with the error of the last address that was tried.
     fn connect(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send + 'static;
 }

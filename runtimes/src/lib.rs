@@ -1,39 +1,43 @@
-//! What traffik asks of an async runtime, and one small shim for each.
+//! The interface between traffik and async runtimes, with a small implementation for each runtime.
 //!
-//! No other part of traffik names a runtime: whoever needs to wait is given a [`Runtime`], and whoever needs
-//! a server a runtime that can [`Connect`]. None is ever chosen for you.
+//! No other part of traffik names a runtime. Whatever waits takes a [`Runtime`] or a
+//! [`Timer`](traffik_core::Timer), and whatever needs a server takes a runtime that can [`Connect`]. There is
+//! no default: the program chooses one.
 //!
-//! | runtime | feature | |
+//! | runtime | feature | choose it |
 //! |---|---|---|
-//! | `Tokio` | `tokio` | |
-//! | `Smol` | `smol` | |
-//! | `AsyncStd` | `async-std` | discontinued by its authors; for programs that are built on it |
-//! | `Manual` | `manual` | virtual time, for tests of yours too |
-//! | embassy | `embassy-time` of `traffik-core` | time only: `EmbassyClock` |
+//! | `Tokio` | `tokio` | in programs on tokio |
+//! | `Smol` | `smol` | in programs on smol |
+//! | `AsyncStd` | `async-std` | in programs that already use async-std, which its authors discontinued |
+//! | `Manual` | `manual` | in tests, also of your own: its time is virtual |
+//! | embassy | `embassy-time` | in firmware: time only, by `EmbassyClock` |
 //!
-//! Firmware has neither sockets of the system's nor a way to spawn whatever future comes: embassy's tasks are
-//! known when the program is built. So embassy is no [`Runtime`], and what it has, time, is in the core,
-//! where a limiter can wait by it without an operating system.
+//! For another runtime, implement [`Runtime`].
 //!
-//! A runtime of your own is a value that implements [`Runtime`].
+//! Embassy is no [`Runtime`]: firmware has no sockets of an operating system, and cannot spawn a future whose
+//! type is unknown when the program is built. The crate's core has a clock and a timer for it, so that a
+//! limiter can wait without an operating system.
 //!
-//! # What is tried where
+//! # Tests by runtime
 //!
-//! The bodies of these tests are written once, over any runtime, and run on each that is named.
+//! The bodies of these tests are written once, for any runtime, and run on each of these:
 //!
-//! | | `Tokio` | `Smol` | `AsyncStd` | `Manual` |
+//! | test | `Tokio` | `Smol` | `AsyncStd` | `Manual` |
 //! |---|---|---|---|---|
-//! | what a [`Runtime`] owes (`tests/runtimes/duties.rs`) | one thread, and several | yes | yes | yes |
-//! | what [`Connect`] owes (`tests/runtimes/duties.rs`) | one thread, and several | yes | yes | no: a server is on no virtual time |
-//! | waiting in line for a key (`tests/runtimes/until_ready`) | several threads, and time paused | yes | yes | yes |
-//! | limits and locks on Redis and on a cluster (`tests/stores/on_runtimes.rs`) | yes | yes | yes, by the client's support of smol: it has dropped async-std | no: a server |
-//! | the same on Memcached | yes | yes | yes | no: a server |
-//! | Redis over TLS (`tests/stores/redis/tls.rs`) | yes | yes | no: it would be smol's once more | no: a server |
-//! | messages of WebSockets that wait (`tests/websocket/waiting.rs`) | by the gateway | yes | yes | yes |
-//! | WebSockets through a hyper service (`tests/websocket`) | yes | yes | no | no: clients |
-//! | an HTTP server behind a throttle (`examples/tests/docs`) | yes | yes | no: nothing new should serve on what is discontinued | no: clients |
+//! | duties of a [`Runtime`] ¹ | one thread, and several | yes | yes | yes |
+//! | duties of [`Connect`] ¹ | one thread, and several | yes | yes | no ⁵ |
+//! | waiting for a key ² | several threads, and paused time | yes | yes | yes |
+//! | limits and locks on Redis and on a cluster ³ | yes | yes | by the client for smol ⁶ | no ⁵ |
+//! | the same on Memcached ³ | yes | yes | yes | no ⁵ |
+//! | Redis over TLS ³ | yes | yes | no ⁶ | no ⁵ |
+//! | WebSocket messages that wait ⁴ | by the gateway | yes | yes | yes |
+//! | WebSockets through a hyper service ⁴ | yes | yes | no | no ⁵ |
+//! | an HTTP server behind a throttle (`examples/tests/docs`) | yes | yes | no: discontinued | no ⁵ |
 //!
-//! Embassy's clock and timer are tried in the core, by the driver that embassy-time has for tests, and by
+//! ¹ `tests/runtimes/duties.rs` ² `tests/runtimes/until_ready` ³ `tests/stores` ⁴ `tests/websocket`
+//! ⁵ Real servers and clients have no virtual time. ⁶ The Redis client has dropped async-std.
+//!
+//! Embassy's clock and timer are tested in the core with the test driver of embassy-time, and by
 //! `scripts/firmware` on an emulated processor.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -60,7 +64,7 @@ pub use connect::Connect;
 pub use manual::Manual;
 pub use runtime::Runtime;
 
-// What stands in signatures, and nobody has to name.
+// Types that appear in signatures and need not be named.
 #[doc(hidden)]
 #[cfg(feature = "manual")]
 pub use manual::Stalled;

@@ -1,4 +1,4 @@
-//! A runtime on virtual time: for tests that wait for hours, and to the microsecond.
+//! A runtime on virtual time, for tests that wait for hours, exact to the microsecond.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,19 +14,20 @@ use traffik_core::{Clock, EpochClock, Timer, Timestamp};
 
 use crate::Runtime;
 
-/// A runtime whose time stands still until it is moved, for tests: nothing is ever waited for, and every run
-/// is the same.
+/// A runtime on virtual time, which moves only when the test moves it. Choose it for tests: they never really
+/// wait, and every run is the same.
 ///
-/// It is a runtime, and a clock for storages too; clones are the same one. Whoever moves its time runs all
-/// that is spawned on it: alarms ring one at a time, in order, those of one time in the order in which they
-/// were set; and between two of them all goes on that can. One task runs at a time, and whoever was woken
-/// first goes on first.
+/// It is both a runtime and a clock for storages. Clones share the time and the tasks. The call that moves
+/// time runs the spawned tasks: sleeps end one at a time, in the order of their times, and those of one time
+/// in the order of their calls. Between two of them, every task that is ready runs. One task runs at a time,
+/// in the order in which they were woken.
 ///
-/// * [`advance`](Self::advance) moves time by so much, [`run`](Self::run) by as much as a future needs.
-/// * It knows no time of less than a microsecond: a sleep is rounded up to a whole one.
+/// * [`advance`](Self::advance) moves time by a given duration, [`run`](Self::run) by as much as a future
+///   needs.
+/// * The unit of time is the microsecond: a sleep is rounded up to a whole one.
 /// * A sleep until [`Timestamp::MAX`] or beyond never ends.
-/// * It cannot connect, for whatever comes from outside is on no virtual time. A test with real servers takes
-///   a real runtime, and may take this one for the clock of a storage.
+/// * It cannot connect, since servers do not follow virtual time. A test with real servers takes a real
+///   runtime, and may take this one as the clock of a storage.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,89 +60,109 @@ use crate::Runtime;
 /// ```
 #[derive(Clone)]
 pub struct Manual {
-    shared: Arc<Shared>,
+    shared: Arc<ManualState>,
 }
 
-struct Shared {
+/// The time and the tasks that clones share.
+struct ManualState {
     start: Timestamp,
-    /// What stands for the start where an [`Instant`] is asked for.
+    /// The [`Instant`] that stands for `start`.
     origin: Instant,
-    time: Mutex<Time>,
+    time: Mutex<VirtualTime>,
     tasks: Executor<'static>,
 }
 
-struct Time {
+/// The present, and the sleeps that wait.
+struct VirtualTime {
     now: Timestamp,
+    /// The sleeps that wait, in the order in which they end.
     alarms: BTreeMap<Alarm, Waker>,
-    /// Sleeps so far.
+    /// The number of sleeps so far.
     sleeps: u64,
 }
 
-/// When it rings, and which sleep set it.
+/// The time at which a sleep ends, and its number: sleeps that end together end in the order of their calls.
 type Alarm = (Timestamp, u64);
 
 impl Manual {
-    /// A runtime at the beginning of time.
+    /// Returns a runtime at [`Timestamp::EPOCH`].
     #[must_use]
     pub fn new() -> Self {
         Self::at(Timestamp::EPOCH)
     }
 
-    /// A runtime that stands at `start`, so that the hour of the day is what a test needs.
+    /// Returns a runtime at `start`, for tests that need a certain time of day.
     #[must_use]
     pub fn at(start: Timestamp) -> Self {
-        let time = Mutex::new(Time { now: start, alarms: BTreeMap::new(), sleeps: 0 });
-        let shared = Shared { start, origin: Instant::now(), time, tasks: Executor::new() };
+        let time = Mutex::new(VirtualTime { now: start, alarms: BTreeMap::new(), sleeps: 0 });
+        let shared = ManualState { start, origin: Instant::now(), time, tasks: Executor::new() };
         Self { shared: Arc::new(shared) }
     }
 
-    /// The present.
+    /// Returns the present.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.shared.time().now
     }
 
-    /// Moves time forward, and on the way runs whatever is spawned; by nothing, runs what can go on as it is.
+    /// Moves time forward by a duration, and runs the spawned tasks on the way. With `Duration::ZERO`, runs
+    /// the tasks that are ready now.
     pub fn advance(&self, by: Duration) {
         let until = self.now() + by;
         loop {
+            // Every task that is ready runs before time moves, so no task sees a later time than it has to.
             while self.shared.tasks.try_tick() {}
-            match self.shared.ring(until) {
+            match self.shared.advance_to_alarm(until) {
                 Some(waker) => waker.wake(),
                 None => break,
             }
         }
+        // A task may have moved time itself, beyond `until`: time never goes back.
         let mut time = self.shared.time();
         time.now = time.now.max(until);
     }
 
-    /// Runs a future to its end, and meanwhile whatever is spawned, moving time on whenever all of them wait.
+    /// Runs a future to its end together with the spawned tasks, and moves time to the next sleep's end
+    /// whenever all of them wait.
     ///
     /// # Errors
     ///
-    /// [`Stalled`] if they wait and no alarm is set: time would not help.
+    /// Fails with [`Stalled`] if all of them wait and none sleeps. The future is dropped; spawned tasks stay.
     pub fn run<F: Future>(&self, future: F) -> Result<F::Output, Stalled> {
-        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        let woken = Arc::new(WakeFlag(AtomicBool::new(true)));
         let (mut future, waker) = (pin!(future), Waker::from(Arc::clone(&woken)));
         loop {
+            // The flag starts as true, for the first poll. Acquire pairs with the release of `wake`: the
+            // future sees all that was written before it was woken.
             if woken.0.swap(false, Ordering::AcqRel) {
                 if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                     return Ok(output);
                 }
             } else if !self.shared.tasks.try_tick() {
-                self.shared.ring(Timestamp::MAX).ok_or(Stalled)?.wake();
+                self.shared.advance_to_alarm(Timestamp::MAX).ok_or(Stalled)?.wake();
             }
         }
     }
 }
 
-/// All that runs waits, and none of it for time.
+/// The error of [`Manual::run`] for a deadlock: the future and all tasks wait, and none of them for time.
+///
+/// ```
+/// # #[cfg(feature = "manual")] {
+/// use traffik::runtime::Manual;
+///
+/// let error = Manual::new().run(std::future::pending::<()>()).unwrap_err();
+/// assert!(error.to_string().contains("no task sleeps"));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stalled;
 
 impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("all wait, and none for time: what is awaited must happen on this runtime too")
+        f.write_str(
+            "the future and all tasks wait, and no task sleeps: spawn what they wait for on this runtime",
+        )
     }
 }
 
@@ -153,14 +174,14 @@ impl Clock for Manual {
     }
 }
 
-/// It stands at the time of day that it was started at.
+/// The time of day is that of the start, moved as the test moves it.
 impl EpochClock for Manual {}
 
 impl Timer for Manual {
     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
         let mut time = self.shared.time();
         time.sleeps += 1;
-        Sleep { shared: Arc::clone(&self.shared), alarm: (time.now + wait, time.sleeps) }
+        ManualSleep { shared: Arc::clone(&self.shared), alarm: (time.now + wait, time.sleeps) }
     }
 
     fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
@@ -172,11 +193,11 @@ impl Timer for Manual {
 impl Runtime for Manual {
     fn now(&self) -> Instant {
         let passed = self.now().since(self.shared.start);
-        // Half a million years from its origin an instant may be beyond what the system can tell.
+        // `Timestamp::MAX` is half a million years from the epoch, which an `Instant` may not represent.
         self.shared.origin.checked_add(passed).unwrap_or(self.shared.origin)
     }
 
-    /// Runs when time is moved, or at the next wait of a [`run`](Manual::run).
+    /// Spawns a future. It runs when time is moved, or when the future of a [`run`](Manual::run) waits.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.shared.tasks.spawn(future).detach();
     }
@@ -194,14 +215,15 @@ impl fmt::Debug for Manual {
     }
 }
 
-impl Shared {
-    /// Nobody panics with it.
-    fn time(&self) -> MutexGuard<'_, Time> {
+impl ManualState {
+    /// Locks the time.
+    fn time(&self) -> MutexGuard<'_, VirtualTime> {
+        // No code panics under the lock, so a poisoned one is whole.
         self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves time to the next alarm, if there is one until then, and takes it.
-    fn ring(&self, until: Timestamp) -> Option<Waker> {
+    /// Moves time to the end of the next sleep, if that is at `until` or before, and returns its waker.
+    fn advance_to_alarm(&self, until: Timestamp) -> Option<Waker> {
         let mut time = self.time();
         let next = time.alarms.first_entry().filter(|next| next.key().0 <= until)?;
         let ((at, _), waker) = next.remove_entry();
@@ -210,12 +232,13 @@ impl Shared {
     }
 }
 
-struct Sleep {
-    shared: Arc<Shared>,
+/// The future of a sleep. It has an entry in `alarms` while it waits.
+struct ManualSleep {
+    shared: Arc<ManualState>,
     alarm: Alarm,
 }
 
-impl Future for Sleep {
+impl Future for ManualSleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -228,24 +251,26 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         let before = time.alarms.insert(self.alarm, context.waker().clone());
-        // To drop a waker can drop a task, and with it another sleep.
+        // Dropping a waker can drop a task, and with it another sleep, which locks the time: not under the
+        // lock.
         drop(time);
         drop(before);
         Poll::Pending
     }
 }
 
-impl Drop for Sleep {
+impl Drop for ManualSleep {
     fn drop(&mut self) {
+        // The waker is dropped after the lock, as in `poll`.
         let alarm = self.shared.time().alarms.remove(&self.alarm);
         drop(alarm);
     }
 }
 
-/// Whether a future was woken.
-struct Woken(AtomicBool);
+/// A flag that says whether the future of a `run` was woken.
+struct WakeFlag(AtomicBool);
 
-impl Wake for Woken {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! Now, sleep, timeout, interval and spawn, without saying on what.
+//! The interface to a runtime: now, sleep, timeout, interval and spawn.
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -8,23 +8,59 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, select};
 use traffik_core::Timer;
 
-/// An async runtime, as far as traffik needs one.
+/// An async runtime: it sleeps, spawns and measures time. Take one of the runtimes of this module, or
+/// implement the trait for another.
 ///
-/// * `sleep`, from [`Timer`], MUST NOT complete before [`now`](Self::now) has moved on by as much.
-/// * A spawned future MUST run without anybody waiting for it.
-/// * No method MUST block; a clone MUST be the same runtime.
+/// * `sleep`, from [`Timer`], MUST NOT complete before [`now`](Self::now) has advanced by its duration.
+/// * A spawned future MUST run without being awaited.
+/// * Methods MUST NOT block. A clone MUST be the same runtime.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use std::time::{Duration, Instant};
+/// use traffik::Timer;
+/// use traffik::runtime::Runtime;
+///
+/// /// Counts the tasks of another runtime.
+/// #[derive(Clone)]
+/// struct Counted<R>(R, Arc<AtomicUsize>);
+///
+/// impl<R: Runtime> Timer for Counted<R> {
+///     fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send + 'static {
+///         self.0.sleep(wait)
+///     }
+///
+///     fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
+///         self.0.stopwatch()
+///     }
+/// }
+///
+/// impl<R: Runtime> Runtime for Counted<R> {
+///     fn now(&self) -> Instant {
+///         self.0.now()
+///     }
+///
+///     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+///         self.1.fetch_add(1, Ordering::Relaxed);
+///         self.0.spawn(future);
+///     }
+/// }
+/// ```
 pub trait Runtime: Timer + Clone + Send + Sync + 'static {
-    /// The present, by the clock that sleeps are measured by. It never goes back.
+    /// Returns the present, by the clock that measures sleeps. It never goes back.
     fn now(&self) -> Instant;
 
-    /// Runs a future to its end in the background.
+    /// Runs a future to its end in the background. It continues when the caller ends.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
 
-    /// The output of a future, if it is there within `limit`; else the future is dropped.
+    /// Returns the output of a future that completes within `limit`.
+    ///
+    /// Waits for at most `limit`. Dropping this drops the future.
     ///
     /// # Errors
     ///
-    /// Fails with `Elapsed` after `limit`.
+    /// Fails with [`Elapsed`] if the future has not completed after `limit`, and drops it.
     fn timeout<F: Future + Send>(
         &self,
         limit: Duration,
@@ -34,7 +70,7 @@ pub trait Runtime: Timer + Clone + Send + Sync + 'static {
         F::Output: Send,
     {
         async move {
-            // The future comes first: what is there in time is never thrown away.
+            // The future is polled first, so that an output that is there in time is never lost.
             match select(pin!(future), pin!(self.sleep(limit))).await {
                 Either::Left((output, _)) => Ok(output),
                 Either::Right(((), _)) => Err(Elapsed(limit)),
@@ -42,17 +78,24 @@ pub trait Runtime: Timer + Clone + Send + Sync + 'static {
         }
     }
 
-    /// Returns an interval that ticks every `period`, for the first time after one.
+    /// Returns an interval that ticks every `period`, for the first time after one `period`.
     ///
-    /// `interval.tick().await` completes at the next tick; dropping that future leaves the tick to the next
-    /// caller. A tick that comes late delays none of those after it. A caller that asks late gets one tick at
-    /// once, for all that were missed, and the next when it is due.
+    /// `interval.tick().await` completes at the next tick. Dropping that future leaves the tick to the next
+    /// call. A late tick does not delay the ticks after it. A late call completes at once, one time for all
+    /// missed ticks, and the next call completes when its tick is due.
     fn interval(&self, period: Duration) -> Interval<Self> {
         Interval::new(self.clone(), period)
     }
 }
 
-/// A future did not complete in the time it was given.
+/// The error of [`Runtime::timeout`]: the future did not complete in this time.
+///
+/// ```
+/// use std::time::Duration;
+/// use traffik::runtime::Elapsed;
+///
+/// assert_eq!(Elapsed(Duration::from_millis(50)).to_string(), "not done within 50ms");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed(pub Duration);
 
@@ -64,37 +107,53 @@ impl fmt::Display for Elapsed {
 
 impl std::error::Error for Elapsed {}
 
-/// Ticks at whole periods from when it was made, by [`Runtime::interval`].
+/// The ticks at whole periods from a start, made by [`Runtime::interval`].
 ///
-/// A tick that comes late delays none of those after it. Who asks late gets one tick at once, for all that
-/// were missed, and the next when it is due.
+/// A late tick does not delay the ticks after it. A late call completes at once, one time for all missed
+/// ticks, and the next call completes when its tick is due.
+///
+/// ```
+/// # #[cfg(feature = "manual")] {
+/// use std::time::Duration;
+/// use traffik::runtime::{Manual, Runtime};
+///
+/// let runtime = Manual::new();
+/// let mut interval = runtime.interval(Duration::from_secs(60));
+/// runtime.run(async { interval.tick().await; interval.tick().await })?;
+/// assert_eq!(runtime.now().as_micros(), 120_000_000);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Interval<R> {
     runtime: R,
     period: Duration,
-    /// When the next tick is; `None` if that is later than can be told.
+    /// The time of the next tick; `None` if an `Instant` cannot represent it.
     next: Option<Instant>,
 }
 
 impl<R: Runtime> Interval<R> {
-    /// A period of zero is taken for one of a nanosecond.
+    /// Returns an interval; a period of zero counts as 1 ns.
     fn new(runtime: R, period: Duration) -> Self {
         let period = period.max(Duration::from_nanos(1));
         let next = runtime.now().checked_add(period);
         Self { runtime, period, next }
     }
 
-    /// Completes at the next tick. Dropping the future leaves that tick to whoever asks next.
+    /// Waits for the next tick, for at most one period. Dropping the future leaves the tick to the next call.
     pub async fn tick(&mut self) {
+        // `next` changes only after the sleep, so a future that is dropped there has used no tick.
         let Some(next) = self.next else { return pending().await };
         self.runtime.sleep(next.saturating_duration_since(self.runtime.now())).await;
         let late = self.runtime.now().saturating_duration_since(next);
+        // With now = next + late, the next tick on the grid is next + (late - late mod period) + period.
         let over = late.as_nanos() % self.period.as_nanos();
-        self.next =
-            whole(late.as_nanos() - over).and_then(|late| next.checked_add(late)?.checked_add(self.period));
+        self.next = nanoseconds(late.as_nanos() - over)
+            .and_then(|late| next.checked_add(late)?.checked_add(self.period));
     }
 }
 
-fn whole(nanos: u128) -> Option<Duration> {
+/// Returns a duration; `None` if it does not fit.
+fn nanoseconds(nanos: u128) -> Option<Duration> {
     Some(Duration::from_nanos(u64::try_from(nanos).ok()?))
 }

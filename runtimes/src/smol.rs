@@ -12,8 +12,8 @@ use traffik_core::Timer;
 
 use crate::{Connect, Runtime};
 
-/// Smol. What is spawned runs on the executor that it was given, else on the one that `smol::spawn` uses;
-/// time and sockets are smol's own, and need no executor.
+/// The smol runtime, for programs on smol. Tasks run on the executor that it was given, or by default on the
+/// one of `smol::spawn`. Time and sockets are smol's own, and need no executor.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,14 +32,14 @@ pub struct Smol {
 }
 
 impl Smol {
-    /// Smol with its own, global executor, whose threads are as many as the variable `SMOL_THREADS` says,
-    /// else one.
+    /// Returns smol with its global executor. The variable `SMOL_THREADS` sets the number of its threads, by
+    /// default 1.
     #[must_use]
     pub const fn new() -> Self {
         Self { executor: None }
     }
 
-    /// Smol with an executor of yours. What is spawned runs only as long as you run that.
+    /// Returns smol with an executor of yours. Tasks run only while you run the executor.
     #[must_use]
     pub const fn with(executor: Arc<Executor<'static>>) -> Self {
         Self { executor: Some(executor) }

@@ -10,8 +10,12 @@ use traffik_core::Timer;
 
 use crate::{Connect, Runtime};
 
-/// Tokio. Every method must be called from within a tokio runtime whose drivers are enabled; tokio panics
-/// otherwise. Where tokio's time is paused, so is this.
+/// The tokio runtime, for programs on tokio. Where tokio's time is paused, as in its tests, so is this.
+///
+/// # Panics
+///
+/// Sleeping, spawning and connecting panic outside of a tokio runtime. Sleeping panics without its time
+/// driver, and connecting without its I/O driver, too: build it with `enable_all`.
 ///
 /// ```
 /// # use std::time::Duration;

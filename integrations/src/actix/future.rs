@@ -1,4 +1,4 @@
-//! The way of one request through a gate, on the thread that serves it.
+//! The future of one request of actix-web through an admission, on the thread that serves it.
 
 use std::fmt;
 use std::future::Future;
@@ -18,94 +18,122 @@ use crate::middleware::admission::{Action, Admission, Completion};
 use crate::middleware::body::in_turn;
 
 pin_project! {
-    /// The response of actix-web to a request that went through a gate.
+    /// The future of a response of actix-web behind a throttle. It appears in the signature of the
+    /// middleware; programs need not name it.
     ///
-    /// Nothing in it is boxed unless something has to be waited for. Dropping it drops the request; what it
-    /// was charged stays charged, but a turn that has not come is given up.
+    /// It waits for the throttle, if that has to wait, and then for the service behind. It boxes nothing
+    /// unless the throttle waits. Dropping it drops the request: a charge that was made stays, and a turn
+    /// that has not come is given up.
+    ///
+    /// ```
+    /// # #[cfg(feature = "actix")] {
+    /// use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
+    /// use std::rc::Rc;
+    /// use traffik::web::{ActixFuture, MemoryThrottle, Throttled};
+    ///
+    /// fn call<T, B>(
+    ///     service: &Throttled<Rc<T>, MemoryThrottle<traffik::TokenBucket>>,
+    ///     request: ServiceRequest,
+    /// ) -> ActixFuture<T, B, MemoryThrottle<traffik::TokenBucket>>
+    /// where
+    ///     T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    ///     B: actix_web::body::MessageBody,
+    /// {
+    ///     service.call(request)
+    /// }
+    /// # }
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct ActixFuture<T, B, G>
     where
         T: Service<ServiceRequest>,
         G: Admission,
     {
-        gate: G,
+        admission: G,
         #[pin]
-        state: State<T, T::Future, B, G::Permit, G::Work>,
+        state: ActixFutureState<T, T::Future, B, G::Permit, G::Work>,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<T, F, B, P, W> {
-        /// Not passed on yet.
+    #[project = ActixFutureStateProjection]
+    enum ActixFutureState<T, F, B, P, W> {
+        /// Waits for the admission; the request is not passed on yet.
         Waiting { work: BoxFuture<'static, W>, next: Option<(Rc<T>, Request<()>, ServiceRequest)> },
-        /// With the inner service.
-        Serving { #[pin] inner: F, pass: Option<P>, beside: Option<BoxFuture<'static, ()>> },
-        /// Served, or answered in its stead; its headers may yet be added.
-        Done { before: Option<BoxFuture<'static, ()>>, outcome: Option<Outcome<B>> },
+        /// Waits for the inner service.
+        Serving { #[pin] inner: F, permit: Option<P>, background: Option<BoxFuture<'static, ()>> },
+        /// Has the response, and waits for its charges to be settled.
+        Done { before: Option<BoxFuture<'static, ()>>, outcome: Option<ServiceResult<B>> },
     }
 }
 
-type Outcome<B> = Result<ServiceResponse<ResponseBody<B>>, Error>;
+type ServiceResult<B> = Result<ServiceResponse<ResponseBody<B>>, Error>;
 
 impl<T: Service<ServiceRequest>, B, G: Admission> ActixFuture<T, B, G> {
-    pub(super) fn of(gate: G, service: Rc<T>, request: ServiceRequest) -> Self {
+    pub(super) fn of(admission: G, service: Rc<T>, request: ServiceRequest) -> Self {
         let state = match head::head_of(&request) {
             Ok(head) => {
-                let step = gate.enter((&head).into());
-                follow(&gate, step, (service, head, request))
+                let action = admission.enter((&head).into());
+                follow(&admission, action, (service, head, request))
             }
             Err(refusal) => answered(request, refusal.response()),
         };
-        Self { gate, state }
+        Self { admission, state }
     }
 }
 
-type StateOf<T, B, G> =
-    State<T, <T as Service<ServiceRequest>>::Future, B, <G as Admission>::Permit, <G as Admission>::Work>;
+type FutureStateOf<T, B, G> = ActixFutureState<
+    T,
+    <T as Service<ServiceRequest>>::Future,
+    B,
+    <G as Admission>::Permit,
+    <G as Admission>::Work,
+>;
 
 fn follow<T: Service<ServiceRequest>, B, G: Admission>(
-    gate: &G,
-    step: Action<G::Permit, G::Work>,
+    admission: &G,
+    action: Action<G::Permit, G::Work>,
     (service, mut head, request): (Rc<T>, Request<()>, ServiceRequest),
-) -> StateOf<T, B, G> {
-    match step {
-        Action::Pass(mut pass) => {
-            let beside = gate.mark(&mut pass, head.extensions_mut());
+) -> FutureStateOf<T, B, G> {
+    match action {
+        Action::Pass(mut permit) => {
+            // Marks are written before the extensions go back, so that handlers find them.
+            let background = admission.mark(&mut permit, head.extensions_mut());
             head::give_back(head, &request);
-            State::Serving { inner: service.call(request), pass: Some(pass), beside }
+            ActixFutureState::Serving { inner: service.call(request), permit: Some(permit), background }
         }
         Action::Answer(response) => {
             head::give_back(head, &request);
             answered(request, response)
         }
-        Action::Wait(work) => State::Waiting { work, next: Some((service, head, request)) },
+        Action::Wait(work) => ActixFutureState::Waiting { work, next: Some((service, head, request)) },
     }
 }
 
 fn answered<T, F, B, P, W>(
     request: ServiceRequest,
     response: http::Response<bytes::Bytes>,
-) -> State<T, F, B, P, W> {
-    State::Done { before: None, outcome: Some(Ok(head::answer(request, response))) }
+) -> ActixFutureState<T, F, B, P, W> {
+    ActixFutureState::Done { before: None, outcome: Some(Ok(head::answer(request, response))) }
 }
 
-/// Settles a request by what the inner service came to.
+/// Settles a request by the response or the error of the inner service.
 fn conclude<G: Admission, B>(
-    gate: &G,
-    pass: G::Permit,
+    admission: &G,
+    permit: G::Permit,
     served: Result<ServiceResponse<B>, Error>,
-) -> (Option<BoxFuture<'static, ()>>, Outcome<B>) {
+) -> (Option<BoxFuture<'static, ()>>, ServiceResult<B>) {
     match served {
         Ok(mut response) => {
-            let Completion { before, meter } = head::leave(gate, pass, &mut response);
+            let Completion { before, meter } = head::leave(admission, permit, &mut response);
             (before, Ok(response.map_body(|_, body| ResponseBody::of(body, meter))))
         }
-        // The response that it becomes further out can be made once only, so its status alone is asked for.
+        // The response of an error can be made only once, and an outer middleware makes it: only the status
+        // is read here.
         Err(error) => {
             let status = error.as_response_error().status_code();
             let Completion { before, meter } =
-                gate.leave(pass, &mut head::head_with(status, HeaderMap::new()));
+                admission.leave(permit, &mut head::head_with(status, HeaderMap::new()));
             (in_turn(before, meter.and_then(|meter| meter.settle(0))), Err(error))
         }
     }
@@ -116,31 +144,34 @@ where
     T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     G: Admission,
 {
-    type Output = Outcome<B>;
+    type Output = ServiceResult<B>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Waiting { work, next } => {
+                ActixFutureStateProjection::Waiting { work, next } => {
                     let work = ready!(work.as_mut().poll(context));
-                    // As with every future, polling again after the end is the caller's mistake.
+                    // A future that is polled after its end stays pending.
                     let Some(next) = next.take() else { return Poll::Pending };
-                    let step = this.gate.resume((&next.1).into(), work);
-                    follow(this.gate, step, next)
+                    let action = this.admission.resume((&next.1).into(), work);
+                    follow(this.admission, action, next)
                 }
-                StateProjection::Serving { inner, pass, beside } => {
-                    if let Some(future) = beside
+                ActixFutureStateProjection::Serving { inner, permit, background } => {
+                    // The report of a shadow runs beside the service, which alone decides when this future
+                    // ends.
+                    if let Some(future) = background
                         && future.as_mut().poll(context).is_ready()
                     {
-                        *beside = None;
+                        *background = None;
                     }
                     let served = ready!(inner.poll(context));
-                    let Some(pass) = pass.take() else { return Poll::Pending };
-                    let (before, outcome) = conclude(this.gate, pass, served);
-                    State::Done { before, outcome: Some(outcome) }
+                    let Some(permit) = permit.take() else { return Poll::Pending };
+                    let (before, outcome) = conclude(this.admission, permit, served);
+                    ActixFutureState::Done { before, outcome: Some(outcome) }
                 }
-                StateProjection::Done { before, outcome } => {
+                ActixFutureStateProjection::Done { before, outcome } => {
+                    // No client may see the response before the charge is settled.
                     if let Some(before) = before {
                         ready!(before.as_mut().poll(context));
                     }

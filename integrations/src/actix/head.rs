@@ -1,7 +1,7 @@
-//! Heads of `http` 0.2 as those of `http` 1, and back.
+//! Conversion of requests and responses of `http` 0.2 to those of `http` 1, and back.
 //!
-//! Neither version shows the other what it holds, so a head is written anew: its target, if it has one, and
-//! its values into one buffer, which they share.
+//! Neither version can share the other's values, so a head is copied: the target and the header values go
+//! into one buffer, which the new values share.
 
 use std::io::Write;
 use std::mem;
@@ -20,15 +20,15 @@ use crate::http::request::Refusal;
 use crate::middleware::admission::{Admission, Completion};
 use crate::{PeerAddress, ResponseBody};
 
-/// Room for the target and the values of most requests, in bytes.
-const USUAL: usize = 1_024;
+/// Size in bytes of the buffer for a head: the target and the values of most requests fit.
+const HEAD_BUFFER: usize = 1_024;
 
-/// The head of a request. The extensions that are meant for throttles leave the request for it, until they
-/// are [given back](give_back).
+/// Returns the head of a request as one of `http` 1. The extensions for throttles move from the request into
+/// it, until [`give_back`] returns them.
 ///
 /// # Errors
 ///
-/// Fails with a refusal for a head that `http` 1 does not take.
+/// Fails with a refusal (400) if `http` 1 does not accept the target or a header.
 pub(super) fn head_of(request: &ServiceRequest) -> Result<Request<()>, Refusal> {
     let mut head = rewritten(request).ok_or_else(|| {
         Refusal::new(StatusCode::BAD_REQUEST, "the target or a header of the request is not well formed")
@@ -41,7 +41,7 @@ pub(super) fn head_of(request: &ServiceRequest) -> Result<Request<()>, Refusal> 
 }
 
 fn rewritten(request: &ServiceRequest) -> Option<Request<()>> {
-    let mut text = Vec::with_capacity(USUAL);
+    let mut text = Vec::with_capacity(HEAD_BUFFER);
     write!(text, "{}", request.uri()).ok()?;
     let mut head = Request::new(());
     *head.method_mut() = Method::from_bytes(request.method().as_str().as_bytes()).ok()?;
@@ -52,9 +52,10 @@ fn rewritten(request: &ServiceRequest) -> Option<Request<()>> {
     Some(head)
 }
 
-/// The first bytes of a buffer, and headers whose values are added to it.
+/// Returns the `first` bytes of a buffer, and headers whose values were appended to it.
 fn headers(mut text: Vec<u8>, first: usize, from: &ActixHeaders) -> Option<(Bytes, HeaderMap)> {
     from.iter().for_each(|(_, value)| text.extend_from_slice(value.as_bytes()));
+    // From here on `text` starts with the values that are not handed out yet, in the order of `from`.
     let mut text = Bytes::from(text);
     let first = text.split_to(first);
     let mut headers = HeaderMap::try_with_capacity(from.len()).ok()?;
@@ -65,47 +66,48 @@ fn headers(mut text: Vec<u8>, first: usize, from: &ActixHeaders) -> Option<(Byte
     Some((first, headers))
 }
 
-/// Puts the extensions that are meant for throttles, with what those have noted, where handlers find them.
+/// Moves the extensions for throttles, with all that throttles wrote into them, back to the request.
 pub(super) fn give_back(head: Request<()>, request: &ServiceRequest) {
     let (head, ()) = head.into_parts();
     request.extensions_mut().insert(head.extensions);
 }
 
-/// Takes leave of an admitted request, and writes into its response what the gate adds to the head.
+/// Calls [`Admission::leave`] for a response, and copies the headers that changed into the response.
 pub(super) fn leave<G: Admission, B>(
-    gate: &G,
-    pass: G::Permit,
+    admission: &G,
+    permit: G::Permit,
     response: &mut ServiceResponse<B>,
 ) -> Completion {
     let (_, before) = headers(Vec::new(), 0, response.headers()).unwrap_or_default();
     let mut head = head_with(response.status(), before);
-    // Functions of the response read what was noted on it for throttles, such as a failure.
+    // Functions of the response read its extensions, such as a failure that a handler put there.
     let noted = response.response_mut().extensions_mut().remove::<Extensions>();
     head.extensions = noted.unwrap_or_default();
-    let left = gate.leave(pass, &mut head);
+    let completion = admission.leave(permit, &mut head);
     if !head.extensions.is_empty() {
         response.response_mut().extensions_mut().insert(mem::take(&mut head.extensions));
     }
+    // Only headers that differ are written, so that all others keep their order and number.
     for name in head.headers.keys() {
-        let (told, stood) = (head.headers.get_all(name), response.headers().get_all(name.as_str()));
-        if !told.iter().map(HeaderValue::as_bytes).eq(stood.map(ActixValue::as_bytes)) {
+        let (new, old) = (head.headers.get_all(name), response.headers().get_all(name.as_str()));
+        if !new.iter().map(HeaderValue::as_bytes).eq(old.map(ActixValue::as_bytes)) {
             response.headers_mut().remove(name.as_str());
-            told.iter().for_each(|value| append(response.headers_mut(), name, value));
+            new.iter().for_each(|value| append(response.headers_mut(), name, value));
         }
     }
-    left
+    completion
 }
 
-/// The head of a response with nothing but this status and these headers.
+/// Returns the head of a response with this status and these headers.
 pub(super) fn head_with(status: ActixStatus, headers: HeaderMap) -> Parts {
     let (mut head, ()) = Response::new(()).into_parts();
-    // Both versions know the same numbers.
+    // Both versions accept the same numbers, so the default is never used.
     head.status = StatusCode::from_u16(status.as_u16()).unwrap_or_default();
     head.headers = headers;
     head
 }
 
-/// A throttle's own answer to a request.
+/// Returns a throttle's own response to a request.
 pub(super) fn answer<B>(
     request: ServiceRequest,
     response: Response<Bytes>,
@@ -120,7 +122,7 @@ pub(super) fn answer<B>(
     ServiceResponse::new(request.into_parts().0, answer)
 }
 
-/// Appends a header: the form that one version takes the other takes, too.
+/// Appends a header. Both versions accept the same names and values.
 fn append(headers: &mut ActixHeaders, name: &HeaderName, value: &HeaderValue) {
     let name = ActixName::from_bytes(name.as_str().as_bytes());
     if let (Ok(name), Ok(value)) = (name, ActixValue::from_bytes(value.as_bytes())) {

@@ -1,4 +1,4 @@
-//! The middleware as a service of actix-web.
+//! The service of actix-web.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
@@ -23,7 +23,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: T) -> Self::Future {
-        ready(Ok(Throttled::new(Rc::new(service), self.gate.clone())))
+        ready(Ok(Throttled::new(Rc::new(service), self.admission.clone())))
     }
 }
 
@@ -42,6 +42,6 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        ActixFuture::of(self.gate.clone(), Rc::clone(&self.inner), request)
+        ActixFuture::of(self.admission.clone(), Rc::clone(&self.inner), request)
     }
 }

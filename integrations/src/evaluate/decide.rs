@@ -9,7 +9,7 @@ use traffik_core::Outcome;
 use traffik_core::storage::{BackendError, BoxFuture};
 
 use super::contract::{Evaluation, EvaluationPart, Question, Ruling, at_least};
-use crate::middleware::background::{Unbroken, aside};
+use crate::middleware::background::{BackgroundFuture, spawn_or_return};
 use crate::middleware::body::in_turn;
 use crate::throttle::DelayTimer;
 
@@ -19,7 +19,7 @@ use crate::throttle::DelayTimer;
 pub(crate) fn decide(parts: Vec<Box<dyn EvaluationPart>>) -> BoxFuture<'static, Evaluation> {
     let waits = parts.len() > 1 && parts.iter().any(|part| !part.is_local());
     match parts.iter().find_map(|part| part.profile().spawner.clone()).filter(|_| waits) {
-        Some(spawn) => Box::pin(Unbroken::new(Box::pin(ask(parts)), spawn)),
+        Some(spawn) => Box::pin(BackgroundFuture::new(Box::pin(ask(parts)), spawn)),
         None => Box::pin(ask(parts)),
     }
 }
@@ -129,7 +129,10 @@ async fn admitted(
         } else {
             // A shadow delays no request.
             let spawner = shadow.profile().spawner.clone();
-            beside = in_turn(beside, aside(spawner.as_ref(), async move { observe(&mut *shadow).await }));
+            beside = in_turn(
+                beside,
+                spawn_or_return(spawner.as_ref(), async move { observe(&mut *shadow).await }),
+            );
         }
     }
     Evaluation::Admitted { parts, pause, beside }

@@ -19,7 +19,7 @@ use crate::http::request::{RequestError, RequestParts};
 use crate::http::response;
 use crate::identify::ClientKey;
 use crate::middleware::admission::Completion;
-use crate::middleware::background::{Spawn, aside};
+use crate::middleware::background::{SpawnFn, spawn_or_return};
 use crate::observe::RequestOutcome;
 use crate::throttle::{DelayTimer, Plan, Profile, ReceiptOf, SkipReason, Skipped, Throttle};
 
@@ -119,7 +119,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
         self.charged = false;
         // A turn carries its own charge: giving up both would refund twice.
         match self.turn.take() {
-            Some(turn) => aside(self.profile().spawner.as_ref(), turn.give_up()?),
+            Some(turn) => spawn_or_return(self.profile().spawner.as_ref(), turn.give_up()?),
             None => self.throttle.give_back(&self.plan, receipt),
         }
     }
@@ -212,7 +212,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for RequestAccoun
         self.throttle.apply(&self.plan, &Op::Refund(hit, receipt))
     }
 
-    fn spawner(&self) -> Option<&Arc<Spawn>> {
+    fn spawner(&self) -> Option<&Arc<SpawnFn>> {
         self.throttle.0.profile.spawner.as_ref()
     }
 }

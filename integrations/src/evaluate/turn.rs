@@ -7,7 +7,7 @@ use std::time::Duration;
 use traffik_core::storage::{BoxFuture, DelayLine, DelayTurn, Reply, ReturningTurn, Ticket, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Outcome, Receipts, Strategy, Verdict};
 
-use crate::middleware::background::Spawn;
+use crate::middleware::background::SpawnFn;
 use crate::throttle::{ReceiptOf, Watch};
 
 /// The account that a turn was charged to.
@@ -19,7 +19,7 @@ pub(crate) trait TurnAccount<S: Strategy>: Send + Sync {
 
     fn refund(&self, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Reply<S::Verdict>;
 
-    fn spawner(&self) -> Option<&Arc<Spawn>>;
+    fn spawner(&self) -> Option<&Arc<SpawnFn>>;
 }
 
 /// A turn that has not come yet. Dropped, it is given up: waiters behind it in this process move up, and

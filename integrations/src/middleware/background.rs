@@ -1,4 +1,4 @@
-//! A future that goes on in the background when nobody waits for it any more.
+//! Futures that continue in the background when their caller is dropped.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,23 +8,23 @@ use std::task::{Context, Poll};
 
 use traffik_core::storage::BoxFuture;
 
-/// Runs something in the background.
-pub(crate) type Spawn = dyn Fn(BoxFuture<'static, ()>) + Send + Sync;
+/// A function that runs a future in the background.
+pub(crate) type SpawnFn = dyn Fn(BoxFuture<'static, ()>) + Send + Sync;
 
-/// Comes to its end even if it is dropped before.
-pub(crate) struct Unbroken<T: Send + 'static> {
-    /// `None` once it has come to its end.
+/// A future that always completes: dropped before its end, it continues in the background.
+pub(crate) struct BackgroundFuture<T: Send + 'static> {
+    /// The future; `None` once it has completed.
     future: Option<BoxFuture<'static, T>>,
-    spawn: Arc<Spawn>,
+    spawn: Arc<SpawnFn>,
 }
 
-impl<T: Send + 'static> Unbroken<T> {
-    pub(crate) const fn new(future: BoxFuture<'static, T>, spawn: Arc<Spawn>) -> Self {
+impl<T: Send + 'static> BackgroundFuture<T> {
+    pub(crate) const fn new(future: BoxFuture<'static, T>, spawn: Arc<SpawnFn>) -> Self {
         Self { future: Some(future), spawn }
     }
 }
 
-impl<T: Send + 'static> Future for Unbroken<T> {
+impl<T: Send + 'static> Future for BackgroundFuture<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
@@ -38,23 +38,25 @@ impl<T: Send + 'static> Future for Unbroken<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Unbroken<T> {
+impl<T: Send + 'static> Drop for BackgroundFuture<T> {
     fn drop(&mut self) {
+        // A future that has completed is gone by now, so it is never polled again in the background.
         if let Some(future) = self.future.take() {
             (self.spawn)(Box::pin(async move { drop(future.await) }));
         }
     }
 }
 
-/// What runs something in the background. It is asked where futures are dropped as well, perhaps after their runtime
-/// has ended: what cannot be run then is given up, without a panic.
-pub(crate) fn background(spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Arc<Spawn> {
+/// Returns a spawn function that never panics: a future that cannot be spawned is dropped.
+pub(crate) fn background(spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Arc<SpawnFn> {
+    // Futures are spawned from `Drop` as well, perhaps after their runtime has ended: tokio panics then, and
+    // a second panic while one unwinds would abort the process.
     Arc::new(move |future| drop(catch_unwind(AssertUnwindSafe(|| spawn(future)))))
 }
 
-/// Runs something without making anybody wait: in the background, or else it is for the caller to see to.
-pub(crate) fn aside(
-    spawner: Option<&Arc<Spawn>>,
+/// Spawns a future in the background. Returns it for the caller to await if there is no spawner.
+pub(crate) fn spawn_or_return(
+    spawner: Option<&Arc<SpawnFn>>,
     future: impl Future<Output = ()> + Send + 'static,
 ) -> Option<BoxFuture<'static, ()>> {
     let future: BoxFuture<'static, ()> = Box::pin(future);

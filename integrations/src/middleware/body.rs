@@ -1,4 +1,4 @@
-//! The body of a response: the inner service's own, or ours.
+//! The body of a response: that of the inner service, or the throttle's own.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,40 +13,53 @@ use traffik_core::storage::BoxFuture;
 mod actix;
 
 pin_project! {
-    /// Either the body of the service behind a throttle, untouched, or the throttle's own answer.
+    /// The body of a response behind a throttle: either that of the service, unchanged, or the throttle's
+    /// own. Name it where a server wants the type of a body; make one with `From` for responses that bypass
+    /// the throttle.
+    ///
+    /// ```
+    /// use http_body::Body;
+    /// use traffik::web::ResponseBody;
+    ///
+    /// let of_service = ResponseBody::from(String::from("hello"));
+    /// assert_eq!(of_service.size_hint().exact(), Some(5));
+    /// let own = ResponseBody::<String>::own("slow down".into());
+    /// assert_eq!(own.size_hint().exact(), Some(9));
+    /// ```
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
-        kind: Kind<B>,
+        kind: BodyKind<B>,
     }
 }
 
 pin_project! {
     #[derive(Debug)]
-    #[project = KindProjection]
-    enum Kind<B> {
+    #[project = BodyKindProjection]
+    enum BodyKind<B> {
         Inner { #[pin] body: B },
-        Metered { #[pin] body: B, count: Count },
+        Metered { #[pin] body: B, count: BodyCounter },
         Own { bytes: Option<Bytes> },
     }
 }
 
-/// Hears how long a body was.
-pub(crate) trait Meter: Send + Sync {
-    /// The body has ended, or nobody wants more of it: so many bytes were passed on. What is given is to be awaited,
-    /// if there is somebody to await it.
+/// Settles a charge by the length of a response body.
+pub(crate) trait BodyMeter: Send + Sync {
+    /// Settles by the `bytes` that were passed on, once the body has ended or was dropped.
+    ///
+    /// The body awaits the returned future if it was read to its end; otherwise drops it.
     fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>>;
 }
 
-/// Both hear of it.
-impl Meter for (Box<dyn Meter>, Box<dyn Meter>) {
+/// Settles both meters, the first one first.
+impl BodyMeter for (Box<dyn BodyMeter>, Box<dyn BodyMeter>) {
     fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>> {
         let (one, another) = *self;
         in_turn(one.settle(bytes), another.settle(bytes))
     }
 }
 
-/// One after the other, if there are both.
+/// Returns a future that runs both, one after the other.
 pub(crate) fn in_turn(
     one: Option<BoxFuture<'static, ()>>,
     another: Option<BoxFuture<'static, ()>>,
@@ -60,35 +73,38 @@ pub(crate) fn in_turn(
     }
 }
 
-/// Counts a body.
-struct Count {
+/// The counter of a body, which calls its meter once.
+struct BodyCounter {
     bytes: u64,
-    meter: Option<Box<dyn Meter>>,
-    settling: Option<Settling>,
+    meter: Option<Box<dyn BodyMeter>>,
+    settling: Option<SettleFuture>,
 }
 
-/// A future that is polled by one at a time, so that a body which holds it can be shared between threads.
-struct Settling(std::sync::Mutex<BoxFuture<'static, ()>>);
+/// A future that settles a charge, in a form that is `Sync`: bodies have to be.
+struct SettleFuture(std::sync::Mutex<BoxFuture<'static, ()>>);
 
-impl Settling {
+impl SettleFuture {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // `&mut self` proves that no other thread polls, so the mutex is never locked: it only makes the
+        // future `Sync`.
         let future = self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         future.as_mut().poll(context)
     }
 }
 
-debug_fields!([] Count: bytes);
+debug_fields!([] BodyCounter: bytes);
 
-impl Count {
-    /// Notes that so many bytes were passed on.
+impl BodyCounter {
+    /// Adds bytes that were passed on.
     const fn add(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
-    /// Tells the meter, once, and waits until it has settled.
+    /// Calls the meter, once, and waits until it has settled.
     fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Some(meter) = self.meter.take() {
-            self.settling = meter.settle(self.bytes).map(|future| Settling(std::sync::Mutex::new(future)));
+            self.settling =
+                meter.settle(self.bytes).map(|future| SettleFuture(std::sync::Mutex::new(future)));
         }
         if let Some(settling) = &mut self.settling {
             ready!(settling.poll(context));
@@ -98,9 +114,10 @@ impl Count {
     }
 }
 
-impl Drop for Count {
-    /// The client went away, or the server knew the length and asked for no end.
+impl Drop for BodyCounter {
+    /// Settles a body that was not read to its end.
     fn drop(&mut self) {
+        // The client went away, or the server knew the length and did not poll for the end.
         if let Some(meter) = self.meter.take() {
             drop(meter.settle(self.bytes));
         }
@@ -110,33 +127,34 @@ impl Drop for Count {
 /// The body of a service, for a response that does not go through a throttle.
 impl<B> From<B> for ResponseBody<B> {
     fn from(body: B) -> Self {
-        Self { kind: Kind::Inner { body } }
+        Self { kind: BodyKind::Inner { body } }
     }
 }
 
 impl<B> ResponseBody<B> {
-    /// A throttle's own answer, such as that of [`Action::Answer`](crate::Action::Answer).
+    /// Returns a body of a throttle's own, such as that of [`Action::Answer`](crate::Action::Answer).
     #[must_use]
     pub fn own(bytes: Bytes) -> Self {
-        Self { kind: Kind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
+        Self { kind: BodyKind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
 
-    /// The body of a service, counted if there is a meter.
-    pub(crate) fn of(body: B, meter: Option<Box<dyn Meter>>) -> Self {
+    /// Returns the body of a service, counted if there is a meter.
+    pub(crate) fn of(body: B, meter: Option<Box<dyn BodyMeter>>) -> Self {
         let kind = match meter {
-            None => Kind::Inner { body },
-            meter => Kind::Metered { body, count: Count { bytes: 0, meter, settling: None } },
+            None => BodyKind::Inner { body },
+            meter => BodyKind::Metered { body, count: BodyCounter { bytes: 0, meter, settling: None } },
         };
         Self { kind }
     }
 }
 
-/// What is left of data: of `Bytes`, themselves.
+/// Returns the remaining data; `Bytes` are not copied.
 fn bytes(mut data: impl Buf) -> Bytes {
     data.copy_to_bytes(data.remaining())
 }
 
-/// Its data are [`Bytes`], as axum and tonic want them: those of a service are passed on, and data of any other kind copied.
+/// The data are [`Bytes`], as axum and tonic require. `Bytes` of a service pass unchanged; other data is
+/// copied.
 impl<B: Body> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = B::Error;
@@ -146,8 +164,10 @@ impl<B: Body> Body for ResponseBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            KindProjection::Inner { body } => body.poll_frame(context).map_ok(|frame| frame.map_data(bytes)),
-            KindProjection::Metered { body, count } => {
+            BodyKindProjection::Inner { body } => {
+                body.poll_frame(context).map_ok(|frame| frame.map_data(bytes))
+            }
+            BodyKindProjection::Metered { body, count } => {
                 if count.meter.is_some() {
                     let frame = ready!(body.poll_frame(context));
                     if let Some(Ok(frame)) = frame {
@@ -159,27 +179,33 @@ impl<B: Body> Body for ResponseBody<B> {
                         return Poll::Ready(Some(Err(error)));
                     }
                 }
-                // The body ends once the books are settled.
+                // The end is reported only after the charge is settled, so that a client that has read all
+                // sees it in its next request.
                 ready!(count.poll_settle(context));
                 Poll::Ready(None)
             }
-            KindProjection::Own { bytes } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            BodyKindProjection::Own { bytes } => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
-            // Else nobody would ask for the end, and the books would be settled with nobody waiting.
-            Kind::Metered { count, .. } => count.meter.is_none() && count.settling.is_none(),
-            Kind::Own { bytes } => bytes.is_none(),
+            BodyKind::Inner { body } => body.is_end_stream(),
+            // `true` would keep servers from polling for the end, and the charge would be settled in `Drop`,
+            // where its future cannot be awaited.
+            BodyKind::Metered { count, .. } => count.meter.is_none() && count.settling.is_none(),
+            BodyKind::Own { bytes } => bytes.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body } | Kind::Metered { body, .. } => body.size_hint(),
-            Kind::Own { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            BodyKind::Inner { body } | BodyKind::Metered { body, .. } => body.size_hint(),
+            BodyKind::Own { bytes } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
         }
     }
 }

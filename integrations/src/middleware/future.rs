@@ -1,4 +1,4 @@
-//! The way of one request through a gate, as a future that is a plain enum.
+//! The future of one request through an admission: a state machine without a box.
 
 use std::fmt;
 use std::future::Future;
@@ -14,68 +14,108 @@ use traffik_core::storage::BoxFuture;
 use crate::middleware::admission::{Action, Admission, Completion};
 use crate::middleware::body::ResponseBody;
 
-/// A service ready to be called once.
+/// A service that is ready to be called once. It makes one [`ResponseFuture`] serve hyper and tower;
+/// implement it only for a third kind of service.
+///
+/// ```
+/// use traffik::web::Forward;
+///
+/// struct Echo;
+///
+/// impl Forward<u32> for Echo {
+///     type Future = std::future::Ready<u32>;
+///
+///     fn forward(self, request: u32) -> Self::Future {
+///         std::future::ready(request)
+///     }
+/// }
+/// assert_eq!(Echo.forward(7).into_inner(), 7);
+/// ```
 pub trait Forward<R> {
-    /// What calling it gives.
+    /// The future that the service returns.
     type Future;
 
-    /// Calls it.
+    /// Calls the service.
     fn forward(self, request: R) -> Self::Future;
 }
 
 pin_project! {
-    /// The response to a request that went through a gate.
+    /// The future of a response behind a throttle, returned by the services of hyper and tower. Name it where
+    /// a service of yours wraps [`Throttled`](crate::Throttled).
     ///
-    /// Nothing in it is boxed unless something has to be waited for: a storage elsewhere, an asynchronous function
-    /// of the request, a delay. Dropping it drops the request; what it was charged stays charged,
-    /// but a turn that has not come is given up.
+    /// It waits for a storage elsewhere, for an asynchronous function of the request, for the delay of an
+    /// admitted request, and then for the service behind. It boxes nothing unless one of the first three has
+    /// to be waited for. Dropping it drops the request: a charge that was made stays, and a turn that has not
+    /// come is given up.
+    ///
+    /// ```
+    /// # #[cfg(feature = "tower")] {
+    /// use tower::{Service, service_fn};
+    /// use traffik::web::{PeerAddress, Throttle, Throttled};
+    /// use traffik::{TokenBucket, rate};
+    ///
+    /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
+    /// let hello = service_fn(async |_: http::Request<()>| {
+    ///     Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello")))
+    /// });
+    /// let mut request = http::Request::new(());
+    /// request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 4711).into()));
+    /// let response = Throttled::new(hello, throttle).call(request); // a `ResponseFuture`
+    /// # drop(response);
+    /// # }
+    /// # Ok::<(), traffik::web::ThrottleError>(())
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<N, R, B, G>
     where
         N: Forward<Request<R>>,
         G: Admission,
     {
-        gate: G,
+        admission: G,
         #[pin]
-        state: State<N, R, B, G::Permit, G::Work, N::Future>,
+        state: ResponseFutureState<N, R, B, G::Permit, G::Work, N::Future>,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<N, R, B, P, W, F> {
-        /// Not passed on yet.
+    #[project = ResponseFutureStateProjection]
+    enum ResponseFutureState<N, R, B, P, W, F> {
+        /// Waits for the admission; the request is not passed on yet.
         Waiting { work: BoxFuture<'static, W>, next: Option<(N, Request<R>)> },
-        /// With the inner service.
-        Serving { #[pin] inner: F, pass: Option<P>, beside: Option<BoxFuture<'static, ()>> },
-        /// Served, and about to be told.
+        /// Waits for the inner service.
+        Serving { #[pin] inner: F, permit: Option<P>, background: Option<BoxFuture<'static, ()>> },
+        /// Has the response, and waits for its charges to be settled.
         Settling { before: BoxFuture<'static, ()>, response: Option<Response<ResponseBody<B>>> },
-        /// Answered in its stead.
+        /// Has the throttle's own response.
         Answered { response: Option<Response<Bytes>> },
     }
 }
 
 impl<N: Forward<Request<R>>, R, B, G: Admission> ResponseFuture<N, R, B, G> {
     pub(crate) const fn serving(
-        gate: G,
+        admission: G,
         inner: N::Future,
-        pass: G::Permit,
-        beside: Option<BoxFuture<'static, ()>>,
+        permit: G::Permit,
+        background: Option<BoxFuture<'static, ()>>,
     ) -> Self {
-        Self { gate, state: State::Serving { inner, pass: Some(pass), beside } }
+        Self { admission, state: ResponseFutureState::Serving { inner, permit: Some(permit), background } }
     }
 
-    pub(crate) fn answered(gate: G, method: &Method, mut response: Response<Bytes>) -> Self {
+    pub(crate) fn answered(admission: G, method: &Method, mut response: Response<Bytes>) -> Self {
         fit(&mut response, method);
-        Self { gate, state: State::Answered { response: Some(response) } }
+        Self { admission, state: ResponseFutureState::Answered { response: Some(response) } }
     }
 
-    pub(crate) const fn waiting(gate: G, work: BoxFuture<'static, G::Work>, next: (N, Request<R>)) -> Self {
-        Self { gate, state: State::Waiting { work, next: Some(next) } }
+    pub(crate) const fn waiting(
+        admission: G,
+        work: BoxFuture<'static, G::Work>,
+        next: (N, Request<R>),
+    ) -> Self {
+        Self { admission, state: ResponseFutureState::Waiting { work, next: Some(next) } }
     }
 }
 
-/// An answer to HEAD has no body, only its length: not every server takes it out by itself.
+/// Removes the body of a response to `HEAD` and keeps its length: not every server does.
 fn fit(response: &mut Response<Bytes>, method: &Method) {
     if method == Method::HEAD {
         let length = std::mem::take(response.body_mut()).len();
@@ -95,46 +135,57 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Serving { inner, pass, beside } => {
-                    if let Some(future) = beside
+                ResponseFutureStateProjection::Serving { inner, permit, background } => {
+                    // The report of a shadow runs beside the service; whichever ends first, the service
+                    // decides when this future ends.
+                    if let Some(future) = background
                         && future.as_mut().poll(context).is_ready()
                     {
-                        *beside = None;
+                        *background = None;
                     }
+                    // An error of the service leaves here with the permit, whose `Drop` ends the admission.
                     let response = ready!(inner.poll(context))?;
-                    // As with every future, polling again after the end is the caller's mistake.
-                    let Some(pass) = pass.take() else { return Poll::Pending };
+                    // A future that is polled after its end stays pending.
+                    let Some(permit) = permit.take() else { return Poll::Pending };
                     let (mut parts, body) = response.into_parts();
-                    let Completion { before, meter } = this.gate.leave(pass, &mut parts);
+                    let Completion { before, meter } = this.admission.leave(permit, &mut parts);
                     let response = Response::from_parts(parts, ResponseBody::of(body, meter));
+                    // No client may see the response before the charge is settled, if that has to be awaited.
                     match before {
                         None => return Poll::Ready(Ok(response)),
-                        Some(before) => State::Settling { before, response: Some(response) },
+                        Some(before) => ResponseFutureState::Settling { before, response: Some(response) },
                     }
                 }
-                StateProjection::Settling { before, response } => {
+                ResponseFutureStateProjection::Settling { before, response } => {
                     ready!(before.as_mut().poll(context));
                     return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
                 }
-                StateProjection::Answered { response } => {
+                ResponseFutureStateProjection::Answered { response } => {
                     return match response.take() {
                         Some(response) => Poll::Ready(Ok(response.map(ResponseBody::own))),
                         None => Poll::Pending,
                     };
                 }
-                StateProjection::Waiting { work, next } => {
+                ResponseFutureStateProjection::Waiting { work, next } => {
                     let work = ready!(work.as_mut().poll(context));
+                    // The request stays here while it waits, so a drop of this future drops it unserved.
                     let Some((inner, mut request)) = next.take() else { return Poll::Pending };
-                    match this.gate.resume((&request).into(), work) {
-                        Action::Pass(mut pass) => {
-                            let beside = this.gate.mark(&mut pass, request.extensions_mut());
-                            State::Serving { inner: inner.forward(request), pass: Some(pass), beside }
+                    match this.admission.resume((&request).into(), work) {
+                        Action::Pass(mut permit) => {
+                            let background = this.admission.mark(&mut permit, request.extensions_mut());
+                            ResponseFutureState::Serving {
+                                inner: inner.forward(request),
+                                permit: Some(permit),
+                                background,
+                            }
                         }
                         Action::Answer(mut response) => {
                             fit(&mut response, request.method());
-                            State::Answered { response: Some(response) }
+                            ResponseFutureState::Answered { response: Some(response) }
                         }
-                        Action::Wait(work) => State::Waiting { work, next: Some((inner, request)) },
+                        Action::Wait(work) => {
+                            ResponseFutureState::Waiting { work, next: Some((inner, request)) }
+                        }
                     }
                 }
             };

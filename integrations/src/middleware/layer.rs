@@ -1,12 +1,30 @@
-//! Puts a throttle in front of any service.
+//! The layer that puts a throttle in front of a service.
 
-/// A layer that limits requests by a gate, such as a [`Throttle`](crate::Throttle) or several
-/// [`ThrottleSet`](crate::ThrottleSet). Choose it for axum, tonic and whatever else takes a tower layer (feature
-/// `tower`), and as the middleware of an app, a scope or a resource of actix-web 4 (feature `actix`).
+/// A layer that limits requests by a [`Throttle`](crate::Throttle) or a [`ThrottleSet`](crate::ThrottleSet).
+/// Choose it for axum, tonic and anything else that takes a tower layer (feature `tower`), and as the
+/// middleware of an app, a scope or a resource of actix-web 4 (feature `actix`).
 ///
-/// All services it makes share the gate, so a limit holds across routes, connections and workers.
+/// All services that it makes share the throttle, so a limit holds across routes, connections and workers.
 ///
-/// With actix-web a clone goes into each worker's app:
+/// With axum or any tower service:
+///
+/// ```
+/// # #[cfg(feature = "tower")] {
+/// use tower::{ServiceBuilder, service_fn};
+/// use traffik::web::{Throttle, ThrottleLayer};
+/// use traffik::{TokenBucket, rate};
+///
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
+/// let hello = service_fn(async |_: http::Request<String>| {
+///     Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello")))
+/// });
+/// let service = ServiceBuilder::new().layer(ThrottleLayer::new(throttle)).service(hello);
+/// # let _ = service;
+/// # }
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
+///
+/// With actix-web, where each worker's app gets a clone of the throttle:
 ///
 /// ```
 /// # #[cfg(feature = "actix")] {
@@ -30,28 +48,32 @@
 /// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 ///
-/// * The peer is known to a throttle from the connection; on a Unix socket there is none.
-/// * The extensions of actix-web are a type of its own. A throttle reads and writes an `http::Extensions`
-///   within them: a middleware further out notes there what is for the throttle to see, by
-///   `request.extensions_mut().get_or_insert_with(http::Extensions::new).insert(User(name))`, and
-///   `RateLimitStatus::of` reads it. For the innermost throttle's there is the extractor above. The failure that
-///   [`OnError::Raise`](crate::OnError::Raise) leaves in a response is in an `http::Extensions` of it, too.
-/// * A middleware further in that fails with an error has its request settled by the error's status and a
-///   body of 0 bytes; the error itself passes on as it is, without a header of the throttle.
-/// * A client that goes away while its request waits gives its turn up at once if the server is set to
-///   `h1_allow_half_closed(false)`; else actix-web serves a client that closed its side first.
-/// * Handlers are limited by a layer of their own on a scope or a resource, with
-///   [`cost_by`](crate::ThrottleBuilder::cost_by) for costs; [`hit`](crate::Throttle::hit) takes heads of
-///   `http` 1, which handlers of actix-web do not have.
+/// With actix-web:
+///
+/// * **Peer.** The throttle takes the peer's address from the connection. A Unix socket has none.
+/// * **Extensions.** actix-web has its own type of extensions, and a throttle uses an `http::Extensions`
+///   within them. An outer middleware passes values to the throttle by
+///   `request.extensions_mut().get_or_insert_with(http::Extensions::new).insert(User(name))`.
+///   `RateLimitStatus::of` reads from the same place, and the extractor above returns the status of the
+///   innermost throttle. An [`OnError::Raise`](crate::OnError::Raise) puts its failure into an
+///   `http::Extensions` of the response.
+/// * **Errors.** If an inner middleware or handler fails, the throttle settles the request by the error's
+///   status and a body of 0 bytes. The error passes on unchanged, without headers of the throttle.
+/// * **Clients that go away.** A waiting request gives up its turn as soon as its client is gone if the
+///   server is set to `h1_allow_half_closed(false)`. Otherwise actix-web serves clients that have closed
+///   their side.
+/// * **Handlers.** Limit a handler by a layer on its scope or resource, with
+///   [`cost_by`](crate::ThrottleBuilder::cost_by) for its cost. [`hit`](crate::Throttle::hit) takes requests
+///   of `http` 1, which handlers of actix-web do not have.
 #[derive(Clone, Debug)]
 pub struct ThrottleLayer<G> {
-    pub(crate) gate: G,
+    pub(crate) admission: G,
 }
 
 impl<G> ThrottleLayer<G> {
-    /// Limits by this gate.
+    /// Returns a layer that limits requests by `admission`: a throttle or a set of throttles.
     #[must_use]
-    pub const fn new(gate: G) -> Self {
-        Self { gate }
+    pub const fn new(admission: G) -> Self {
+        Self { admission }
     }
 }

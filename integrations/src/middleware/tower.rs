@@ -1,4 +1,4 @@
-//! The middleware as a tower layer and service.
+//! The tower layer and the tower service.
 
 mod layer;
 mod service;

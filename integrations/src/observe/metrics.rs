@@ -1,4 +1,4 @@
-//! Telling the `metrics` facade.
+//! The observer that reports to the `metrics` facade.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,15 +9,34 @@ use traffik_core::Origin;
 
 use super::{Event, Observe, RequestOutcome};
 
-/// Tells the recorder of the `metrics` crate: `traffik_requests_total` by `throttle` and `result`,
-/// `traffik_decisions_total` by `throttle` and `source`, which is the [word](Origin::name) for where a decision comes from,
-/// `traffik_check_seconds` by `throttle`, and `traffik_store_errors_total` by `kind`. A key is never a label.
+/// An observer that reports to the recorder of the `metrics` crate. Choose it where the program exports its
+/// metrics through that crate; [`Tally`](crate::Tally) needs no recorder.
 ///
-/// Install the recorder before the first request: what was there then is what is told.
+/// | metric | labels |
+/// |---|---|
+/// | counter `traffik_requests_total` | `throttle`, `result`: a [`RequestOutcome`] |
+/// | counter `traffik_decisions_total` | `throttle`, `source`: the [name](Origin::name) of an [`Origin`] |
+/// | histogram `traffik_check_seconds` | `throttle` |
+/// | counter `traffik_store_errors_total` | `kind` |
+///
+/// A key is never a label. Install the recorder before the first request of a throttle: the observer looks
+/// its counters up once, in the recorder of that time.
+///
+/// ```
+/// # #[cfg(feature = "metrics")] {
+/// use traffik::web::{Metrics, Throttle};
+/// use traffik::{TokenBucket, rate};
+///
+/// let limit = TokenBucket::new(rate!("100/min"));
+/// let throttle = Throttle::in_memory("api", limit).observe(Metrics::default()).build()?;
+/// # let _ = throttle;
+/// # }
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<RwLock<HashMap<String, Handles>>>);
 
-/// Where the figures of a throttle go, looked up once.
+/// The counters of one throttle in the recorder, looked up once.
 #[derive(Clone)]
 struct Handles {
     results: [Counter; RequestOutcome::ALL.len()],
@@ -27,13 +46,14 @@ struct Handles {
 
 impl Handles {
     fn of(throttle: &str) -> Self {
+        // `ALL` lists the variants in their order, so that `variant as usize` is the place of its counter.
         let result = |result: RequestOutcome| counter!("traffik_requests_total", "throttle" => throttle.to_owned(), "result" => result.name());
         let origin = |origin: Origin| counter!("traffik_decisions_total", "throttle" => throttle.to_owned(), "source" => origin.name());
         let took = histogram!("traffik_check_seconds", "throttle" => throttle.to_owned());
         Self { results: RequestOutcome::ALL.map(result), origins: Origin::ALL.map(origin), took }
     }
 
-    fn tell(&self, event: &Event<'_>) {
+    fn record_event(&self, event: &Event<'_>) {
         if let Some(counter) = self.results.get(event.result as usize) {
             counter.increment(1);
         }
@@ -51,13 +71,19 @@ impl Observe for Metrics {
         if let Some(kind) = event.failure_kind() {
             counter!("traffik_store_errors_total", "kind" => kind).increment(1);
         }
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(handles) = known.get(event.throttle) {
-            return handles.tell(event);
+        // Usually a throttle is in the map, so requests share the read lock. No lock is held across a panic
+        // that could leave the map half written: a poisoned one is as good.
+        let throttles = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handles) = throttles.get(event.throttle) {
+            return handles.record_event(event);
         }
-        drop(known);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.entry(event.throttle.to_owned()).or_insert_with(|| Handles::of(event.throttle)).tell(event);
+        // Between the locks another thread may have added the throttle: `or_insert_with` keeps the first.
+        drop(throttles);
+        let mut throttles = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        throttles
+            .entry(event.throttle.to_owned())
+            .or_insert_with(|| Handles::of(event.throttle))
+            .record_event(event);
     }
 }
 
@@ -81,7 +107,7 @@ mod tests {
     use super::*;
     use crate::{Admission, PeerAddress, Throttle};
 
-    /// A recorder that keeps what it is told, by name and labels.
+    /// A recorder that keeps its figures by name and labels.
     #[derive(Default)]
     struct Recorded(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
 

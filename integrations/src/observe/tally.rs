@@ -1,4 +1,4 @@
-//! Counting what is decided, in this process.
+//! The observer that counts in this process.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -10,8 +10,9 @@ use traffik_core::{ErrorKind, Origin};
 
 use super::{Event, Observe, RequestOutcome};
 
-/// Counts requests by throttle and result, where decisions come from, how long checks take, and failures by
-/// kind; told as numbers, or in Prometheus' text format. Clones are the same tally.
+/// An observer that counts requests by throttle and outcome, decisions by origin, the duration of checks, and
+/// failures by kind. Choose it to serve a `/metrics` page without a metrics library: it returns numbers, or
+/// Prometheus' text format. Clones share the counts.
 ///
 /// ```
 /// use traffik::{Gcra, rate};
@@ -25,65 +26,66 @@ use super::{Event, Observe, RequestOutcome};
 /// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Tally(Arc<Inner>);
+pub struct Tally(Arc<TallyTable>);
 
+/// The counts of all throttles, and of failures.
 #[derive(Default)]
-struct Inner {
-    throttles: RwLock<BTreeMap<String, Arc<Counts>>>,
+struct TallyTable {
+    throttles: RwLock<BTreeMap<String, Arc<ThrottleCounts>>>,
     errors: [AtomicU64; ErrorKind::ALL.len()],
 }
 
-/// What is counted of one throttle.
+/// The counts of one throttle.
 #[derive(Default)]
-struct Counts {
+struct ThrottleCounts {
     results: [AtomicU64; RequestOutcome::ALL.len()],
     origins: [AtomicU64; Origin::ALL.len()],
-    /// Checks that took no longer than each bound, and longer than the one before.
+    /// Checks by duration: those that took at most the bound, and longer than the bound before.
     took: [AtomicU64; BOUNDS.len() + 1],
     nanoseconds: AtomicU64,
 }
 
-/// Upper bounds of the histogram, in nanoseconds: from a check in memory to one that has timed out.
+/// Upper bounds of the histogram, in nanoseconds: from a check in memory to one that timed out.
 const BOUNDS: [u64; 9] =
     [1_000, 10_000, 100_000, 500_000, 1_000_000, 5_000_000, 25_000_000, 100_000_000, 1_000_000_000];
 
 impl Tally {
-    /// How often a throttle has come to this result.
+    /// Returns how many requests of a throttle had this outcome.
     #[must_use]
     pub fn count(&self, throttle: &str, result: RequestOutcome) -> u64 {
-        let known = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(throttle).map_or(0, |counts| counts.of(result))
+        let throttles = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        throttles.get(throttle).map_or(0, |counts| counts.of(result))
     }
 
-    /// How many requests of a throttle were decided upon there.
+    /// Returns how many requests of a throttle were decided by this origin.
     #[must_use]
     pub fn decisions(&self, throttle: &str, origin: Origin) -> u64 {
-        let known = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(throttle).map_or(0, |counts| counts.from(origin))
+        let throttles = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        throttles.get(throttle).map_or(0, |counts| counts.from(origin))
     }
 
-    /// The names of the throttles that were heard of, in order.
+    /// Returns the names of the throttles that have reported a request, sorted.
     #[must_use]
     pub fn throttles(&self) -> Vec<String> {
         self.0.throttles.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// How often storages have failed, by what is the matter with them.
+    /// Returns how often storages have failed, by kind of failure.
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let kinds = ErrorKind::ALL.into_iter();
         kinds.zip(&self.0.errors).map(|(kind, count)| (kind.name(), count.load(Ordering::Relaxed)))
     }
 
-    /// Counts failures that a storage has counted itself, and that are none of a check: such as values which
-    /// are no states, [`ErrorKind::Corrupt`], that `RedisStorage::corrupt` and `MemcachedStorage::corrupt`
-    /// return. `more` is how many have come since this was last called.
+    /// Adds failures that a storage has counted itself and that no request has reported: `more` since the
+    /// last call. For example `RedisStorage::corrupt` and `MemcachedStorage::corrupt` count stored values
+    /// that are no states, [`ErrorKind::Corrupt`].
     pub fn add_errors(&self, kind: ErrorKind, more: u64) {
         if let Some(errors) = self.0.errors.get(kind as usize) {
             errors.fetch_add(more, Ordering::Relaxed);
         }
     }
 
-    /// All that was counted, in Prometheus' text format.
+    /// Returns all counts in Prometheus' text format.
     #[must_use]
     pub fn prometheus(&self) -> String {
         let mut text = String::new();
@@ -93,10 +95,10 @@ impl Tally {
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {
-        let known = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        let throttles = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
         writeln!(text, "# HELP traffik_requests_total Requests by throttle and what became of them.")?;
         writeln!(text, "# TYPE traffik_requests_total counter")?;
-        for (throttle, counts) in known.iter() {
+        for (throttle, counts) in throttles.iter() {
             for result in RequestOutcome::ALL {
                 let count = counts.of(result);
                 let result = result.name();
@@ -111,8 +113,8 @@ impl Tally {
             "# HELP traffik_decisions_total Requests by throttle and where the decision came from."
         )?;
         writeln!(text, "# TYPE traffik_decisions_total counter")?;
-        for (throttle, counts) in known.iter() {
-            // Of the others nothing is heard.
+        for (throttle, counts) in throttles.iter() {
+            // A throttle reports no event for the other two, so their counts would always be 0.
             let heard = |origin: &Origin| !matches!(origin, Origin::Bypassed | Origin::Disabled);
             for origin in Origin::ALL.into_iter().filter(heard) {
                 let (count, source) = (counts.from(origin), origin.name());
@@ -124,7 +126,8 @@ impl Tally {
         }
         writeln!(text, "# HELP traffik_check_seconds How long checks took.")?;
         writeln!(text, "# TYPE traffik_check_seconds histogram")?;
-        for (throttle, counts) in known.iter() {
+        for (throttle, counts) in throttles.iter() {
+            // Prometheus' buckets are cumulative: bucket `n` is the sum of `took[0..=n]`.
             let mut so_far = 0;
             let bounds = BOUNDS.iter().map(|bound| (*bound as f64 / 1e9).to_string());
             for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(&counts.took) {
@@ -146,18 +149,19 @@ impl Tally {
         Ok(())
     }
 
-    fn counts(&self, throttle: &str) -> Arc<Counts> {
-        let known = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counts) = known.get(throttle) {
+    fn counts(&self, throttle: &str) -> Arc<ThrottleCounts> {
+        let throttles = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = throttles.get(throttle) {
             return Arc::clone(counts);
         }
-        drop(known);
-        let mut known = self.0.throttles.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(throttle.to_owned()).or_default())
+        // Between the locks another thread may have added the throttle: `or_default` keeps the first.
+        drop(throttles);
+        let mut throttles = self.0.throttles.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(throttles.entry(throttle.to_owned()).or_default())
     }
 }
 
-impl Counts {
+impl ThrottleCounts {
     fn of(&self, result: RequestOutcome) -> u64 {
         self.results.get(result as usize).map_or(0, |count| count.load(Ordering::Relaxed))
     }
@@ -167,9 +171,10 @@ impl Counts {
     }
 }
 
-/// Counts one more at a place.
+/// Adds 1 to the count at an index.
 fn count(counts: &[AtomicU64], at: usize) {
     if let Some(count) = counts.get(at) {
+        // Counts only grow and order nothing else, so relaxed is enough.
         count.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -177,6 +182,7 @@ fn count(counts: &[AtomicU64], at: usize) {
 impl Observe for Tally {
     fn seen(&self, event: &Event<'_>) {
         let counts = self.counts(event.throttle);
+        // `ALL` lists the variants in their order, so that `variant as usize` is the place of its count.
         count(&counts.results, event.result as usize);
         if let Some(origin) = event.origin {
             count(&counts.origins, origin as usize);

@@ -1,4 +1,4 @@
-//! Telling `tracing`.
+//! The observer that logs through `tracing`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,27 +10,45 @@ use traffik_core::Origin;
 
 use super::{Event, Observe, RequestOutcome};
 
-/// Writes of denials and failures, at most one line of each a second and throttle, with how many there were: a line for
-/// every denial would be a gift to whoever provokes them.
+/// An observer that logs denials and failures through `tracing`. Choose it to see in the log that a limit
+/// bites; use counters for exact figures.
+///
+/// It writes at most one line a second for the denials of a throttle, and one for its failures, so that a
+/// flood cannot fill the log. Each line says how many requests it stands for, in `requests`; the line of the
+/// first denial is written at once.
+///
+/// ```
+/// # #[cfg(feature = "tracing")] {
+/// use traffik::web::{Throttle, Traces};
+/// use traffik::{TokenBucket, rate};
+///
+/// let limit = TokenBucket::new(rate!("100/min"));
+/// let throttle = Throttle::in_memory("api", limit).observe(Traces::default()).build()?;
+/// # let _ = throttle;
+/// # }
+/// # Ok::<(), traffik::web::ThrottleError>(())
+/// ```
 #[derive(Clone, Default)]
-pub struct Traces(Arc<Mutex<HashMap<(String, bool), Unwritten>>>);
+pub struct Traces(Arc<Mutex<HashMap<(String, bool), LogThrottle>>>);
 
-/// What was not written of yet.
+/// The last line for one kind of event, and the events since.
 #[derive(Default)]
-struct Unwritten {
+struct LogThrottle {
     last: Option<Instant>,
     events: u64,
 }
 
-const PAUSE: Duration = Duration::from_secs(1);
+/// The least time between two lines of one kind.
+const LOG_PERIOD: Duration = Duration::from_secs(1);
 
-impl Unwritten {
-    /// How many events a line is to tell of, if it is time for one.
+impl LogThrottle {
+    /// Counts an event. Returns the number of events for a line if one is due.
     fn due(&mut self, now: Instant) -> Option<u64> {
         self.events += 1;
-        if self.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
+        if self.last.is_some_and(|last| now.duration_since(last) < LOG_PERIOD) {
             return None;
         }
+        // The events since the last line are reported by this one, so no event is counted in two lines.
         self.last = Some(now);
         Some(std::mem::take(&mut self.events))
     }
@@ -43,16 +61,18 @@ impl Observe for Traces {
             RequestOutcome::Denied | RequestOutcome::Never | RequestOutcome::WouldDeny => false,
             _ => return,
         };
-        let mut unwritten = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Failures have lines of their own, so that a flood of denials does not hide them.
         let key = (event.throttle.to_owned(), failed);
-        let Some(requests) = unwritten.entry(key).or_default().due(Instant::now()) else { return };
-        drop(unwritten);
+        let Some(requests) = lines.entry(key).or_default().due(Instant::now()) else { return };
+        // A subscriber may write to a file or lock: other requests do not wait for that.
+        drop(lines);
         let (throttle, result) = (event.throttle, event.result.name());
         match event.failure {
             Some(failure) => {
                 let kind = event.failure_kind();
                 let source = event.origin.map(Origin::name);
-                warn!(throttle, requests, kind, %failure, source, "requests could not be decided upon");
+                warn!(throttle, requests, kind, %failure, source, "the throttle could not decide on requests");
             }
             None => info!(throttle, requests, last = result, "requests were denied"),
         }
@@ -78,7 +98,7 @@ mod tests {
     use super::*;
     use crate::{Admission, PeerAddress, Throttle};
 
-    /// Keeps the lines that are written.
+    /// A subscriber that keeps the lines.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<String>>>);
 
@@ -111,7 +131,7 @@ mod tests {
         fn exit(&self, _: &Id) {}
     }
 
-    /// Ten thousand denials: a line for the first, and no more than one for each second that they take.
+    /// Ten thousand denials are one line for the first, and at most one for each second that they take.
     #[test]
     fn there_is_no_line_for_each_denial() {
         let (written, began) = (Written::default(), Instant::now());
@@ -134,10 +154,10 @@ mod tests {
 
     #[test]
     fn a_flood_of_denials_is_one_line_a_second() {
-        let (mut unwritten, began) = (Unwritten::default(), Instant::now());
+        let (mut lines, began) = (LogThrottle::default(), Instant::now());
         let at = |millis| began + Duration::from_millis(millis);
-        assert_eq!(unwritten.due(at(0)), Some(1));
-        assert!((1..1000).all(|millis| unwritten.due(at(millis)).is_none()));
-        assert_eq!(unwritten.due(at(1000)), Some(1000));
+        assert_eq!(lines.due(at(0)), Some(1));
+        assert!((1..1000).all(|millis| lines.due(at(millis)).is_none()));
+        assert_eq!(lines.due(at(1000)), Some(1000));
     }
 }

@@ -1,4 +1,4 @@
-//! The budget of calls that leave this process.
+//! The budget of outgoing calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use traffik_core::{AsyncLimiter, Class, Cost, Hit, Key, Strategy, Timer, WaitErr
 use crate::RequestParts;
 use crate::throttle::DelayTimer;
 
-/// A limit that outgoing calls keep to by waiting for their turn. Choose it in front of an API that counts
-/// its callers, so that it never has to deny; a [`Throttle`](crate::Throttle) limits calls that come in.
+/// A rate limit on outgoing calls, which wait for their turn. Choose it for clients of an API that limits its
+/// callers, so that the API never has to deny; a [`Throttle`](crate::Throttle) limits incoming calls.
 ///
-/// It is a tower layer (feature `tower`) for clients such as those of hyper and tonic, a middleware of
-/// `reqwest-middleware` (feature `reqwest`), and can be [asked](Self::until_ready) by any other client.
+/// It is a tower layer (feature `tower`) for clients such as those of hyper and tonic, and a middleware of
+/// `reqwest-middleware` (feature `reqwest`). Any other client awaits [`until_ready`](Self::until_ready).
 ///
 /// ```
 /// # #[cfg(feature = "tower")] {
@@ -45,36 +45,42 @@ use crate::throttle::DelayTimer;
 /// # }
 /// ```
 ///
-/// * **Order.** In one process the calls of a key and class are made in the order in which they began to
-///   wait. On a shared storage several processes have one budget; between them there is no order.
-/// * **Duration.** A call waits without bound unless there is a [`max_wait`](Self::max_wait). A question to
-///   a shared storage takes as long as the storage does, so give that a timeout.
-/// * **Drop.** A call that is dropped while it waits keeps no place, and those behind it move up. It has
-///   taken nothing, but for the two cases of [`AsyncLimiter::until_ready`] on a shared storage. Once its turn
-///   has come, it stays charged, whatever becomes of it.
+/// * **Order.** Within one process, the calls of a key and class are made in the order in which they began to
+///   wait. Processes that share a storage share one budget; their calls have no common order.
+/// * **Duration.** A call waits without a bound unless [`max_wait`](Self::max_wait) sets one. The check on a
+///   shared storage takes as long as the storage does, so give the storage a timeout.
+/// * **Drop.** A call that is dropped while it waits leaves the queue, and the calls behind it move up. It
+///   has been charged nothing, except in the two cases that [`AsyncLimiter::until_ready`] names for a shared
+///   storage. A call whose turn has come stays charged.
 ///
-/// A clone shares the budget.
+/// Clones share the budget.
 ///
 /// # Errors
 ///
-/// A call that is not made fails with a [`WaitError<BackendError>`](WaitError): `TooLong { wait }` says for how
-/// long it would have had to wait, `Never` that its cost is beyond the limit, and `Storage` what the storage
-/// failed with, unless such calls are [let pass](Self::fail_open). The tower layer boxes it, as tower's own
-/// layers do, and with reqwest it is within `reqwest_middleware::Error::Middleware`; from either it is had
-/// by `downcast_ref`.
+/// A call that is not made fails with a [`WaitError<BackendError>`](WaitError):
+///
+/// * `TooLong { wait }` if it would have to wait for longer than the bound, namely for `wait`; also if the
+///   limiter's queue is bounded and full.
+/// * `Never` if its cost exceeds the limit.
+/// * `Storage` if the storage fails, unless [`fail_open`](Self::fail_open) is set.
+///
+/// The tower layer boxes the error, as tower's own layers do. With reqwest it is inside
+/// `reqwest_middleware::Error::Middleware`. Use `downcast_ref` on either.
 pub struct Outgoing<S: Strategy, M> {
     budget: Budget<S, M>,
     cost: Arc<dyn Fn(RequestParts<'_>) -> S::Cost + Send + Sync>,
     class: Arc<dyn Fn(RequestParts<'_>) -> Class + Send + Sync>,
-    wait: Arc<Wait<S, M>>,
+    wait: Arc<WaitFn<S, M>>,
 }
 
-/// Waits for the turn of a call.
-type Wait<S, M> = dyn Fn(&Budget<S, M>, RequestParts<'_>, Hit<<S as Strategy>::Cost>) -> Turn + Send + Sync;
+/// A function that waits for the turn of a call.
+type WaitFn<S, M> =
+    dyn Fn(&Budget<S, M>, RequestParts<'_>, Hit<<S as Strategy>::Cost>) -> CallTurn + Send + Sync;
 
-type Turn = BoxFuture<'static, Result<(), WaitError<BackendError>>>;
+/// The wait for the turn of a call.
+type CallTurn = BoxFuture<'static, Result<(), WaitError<BackendError>>>;
 
-/// Gives calls their turns.
+/// The limiter of the calls, and how they wait for it.
 struct Budget<S, M> {
     limiter: Arc<AsyncLimiter<S, M>>,
     timer: Arc<DelayTimer>,
@@ -83,15 +89,18 @@ struct Budget<S, M> {
 }
 
 impl<S: Strategy> Outgoing<S, Local<Memory<S>>> {
-    /// Runs `limit` in a memory of its own with room for 65 536 keys; calls wait on `timer`.
+    /// Returns a limit on calls by `strategy`, in a memory of its own with room for 65 536 keys. Calls wait
+    /// on `timer`.
     pub fn in_memory(strategy: S, timer: impl Timer + Send + Sync + 'static) -> Self {
         Self::new(AsyncLimiter::new(strategy, Local(Memory::builder().build())), timer)
     }
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
-    /// Gives calls their turns by `limiter`; they wait on `timer`. All of them cost 1, and have one budget
-    /// under the key `"outgoing"`: budgets that share a storage are told apart by [`key_by`](Self::key_by).
+    /// Returns a limit on calls by `limiter`. Calls wait on `timer`.
+    ///
+    /// Every call costs 1, and all calls share one budget, under the key `"outgoing"`. Give budgets that
+    /// share a storage keys of their own by [`key_by`](Self::key_by).
     pub fn new(limiter: AsyncLimiter<S, M>, timer: impl Timer + Send + Sync + 'static) -> Self {
         let (limiter, timer) = (Arc::new(limiter), Arc::new(DelayTimer::on(timer)));
         Self {
@@ -102,8 +111,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
         }
     }
 
-    /// Gives each of these keys a budget of its own, such as the host. The key of a limiter elsewhere, say
-    /// that of a user, has the same budget there and here.
+    /// Gives each key a budget of its own, for example each host. A limiter that checks the same key on the
+    /// same storage, such as a user's, shares the budget.
     #[must_use]
     pub fn key_by<K: Key + Send + Sync + 'static>(
         self,
@@ -112,41 +121,47 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
         Self { wait: Arc::new(move |budget, call, hit| budget.turn(key(call), hit)), ..self }
     }
 
-    /// Charges each call what `cost` says, instead of 1.
+    /// Charges each call the cost that `cost` returns. Defaults to 1.
     #[must_use]
     pub fn cost_by(self, cost: impl Fn(RequestParts<'_>) -> S::Cost + Send + Sync + 'static) -> Self {
         Self { cost: Arc::new(cost), ..self }
     }
 
-    /// Asks for each call in the class that `class` says, for limits that treat classes differently. Calls of
-    /// each class wait in a line of their own.
+    /// Checks each call in the class that `class` returns, for strategies that treat classes differently. The
+    /// calls of each class wait in a queue of their own.
     #[must_use]
     pub fn class_by(self, class: impl Fn(RequestParts<'_>) -> Class + Send + Sync + 'static) -> Self {
         Self { class: Arc::new(class), ..self }
     }
 
-    /// Lets no call wait for longer than this. One whose turn cannot come by then, behind those that wait
-    /// already, fails at once and takes nothing. Defaults to no bound. The time in which the client behind
-    /// gets ready is not counted; and a client that said it is ready waits with its call, so a limit on
-    /// concurrency stands outside of this, not behind it.
+    /// Bounds the wait of a call. Defaults to no bound.
+    ///
+    /// A call whose turn cannot come in time, behind those that wait already, fails at once and is charged
+    /// nothing. The time in which the client behind gets ready does not count. A client that has reported
+    /// ready waits with its call, so put a limit on concurrency outside of this layer, not behind it.
     #[must_use]
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.budget.max_wait = Some(max_wait);
         self
     }
 
-    /// Lets calls pass unlimited while the storage fails. Defaults to failing them with its failure.
+    /// Lets calls pass unlimited while the storage fails. Defaults to failing them with `Storage`.
     #[must_use]
     pub fn fail_open(mut self) -> Self {
         self.budget.fails_open = true;
         self
     }
 
-    /// Waits for the turn of a call, for a client that is neither tower's nor reqwest's.
+    /// Waits for the turn of a call, for clients other than those of tower and reqwest.
+    ///
+    /// Waits for at most [`max_wait`](Self::max_wait) and the time that the storage takes to answer; without
+    /// a bound if there is no `max_wait`. Dropping the future leaves the queue, with nothing charged except
+    /// as said [above](Self).
     ///
     /// # Errors
     ///
-    /// Fails as said [above](Self#errors).
+    /// Fails with `TooLong` if the turn would come too late or the queue is full, with `Never` if the cost
+    /// exceeds the limit, and with `Storage` if the storage fails; see [above](Self#errors).
     pub fn until_ready<'a>(
         &self,
         call: impl Into<RequestParts<'a>>,
@@ -157,7 +172,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Budget<S, M> {
-    fn turn<K: Key + Send + Sync + 'static>(&self, key: K, hit: Hit<S::Cost>) -> Turn {
+    fn turn<K: Key + Send + Sync + 'static>(&self, key: K, hit: Hit<S::Cost>) -> CallTurn {
         let Self { limiter, timer, max_wait, fails_open } = self.clone();
         Box::pin(async move {
             let waited = match max_wait {

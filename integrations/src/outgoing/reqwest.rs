@@ -1,4 +1,4 @@
-//! Outgoing calls of reqwest's clients.
+//! The middleware for reqwest's clients.
 
 use http::{Extensions, Uri};
 use reqwest::{Request, Response};
@@ -9,8 +9,8 @@ use traffik_core::storage::AsyncStorage;
 use super::Outgoing;
 use crate::RequestParts;
 
-/// A redirect that the client follows by itself belongs to its call and waits for no turn of its own. Add
-/// this after a middleware that retries, so that each attempt waits for a turn.
+/// The middleware waits for the turn of a call, then makes it. A redirect that the client follows waits for
+/// no turn. Add this after a middleware that retries, so that each attempt waits for a turn.
 #[async_trait::async_trait]
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Middleware for Outgoing<S, M> {
     async fn handle(

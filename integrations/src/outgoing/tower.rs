@@ -1,4 +1,4 @@
-//! Outgoing calls of tower's clients.
+//! The layer for tower's clients.
 
 use std::error::Error;
 use std::fmt;
@@ -26,7 +26,19 @@ impl<T, S: Strategy, M> Layer<T> for Outgoing<S, M> {
     }
 }
 
-/// A client whose calls wait for their turn.
+/// A tower client whose calls wait for their turn, made by the layer [`Outgoing`]. Name it where a struct of
+/// yours holds the client.
+///
+/// ```
+/// # #[cfg(feature = "tower")] {
+/// use traffik::Gcra;
+/// use traffik::web::Paced;
+///
+/// struct Api<T, M> {
+///     client: Paced<T, Gcra, M>,
+/// }
+/// # }
+/// ```
 pub struct Paced<T, S: Strategy, M> {
     client: T,
     outgoing: Outgoing<S, M>,
@@ -50,32 +62,55 @@ where
     type Error = BoxError;
     type Future = CallFuture<T, Request<B>>;
 
-    /// Says whether the client is ready. No turn is waited for here: who is ready need not call.
+    /// Reports whether the client behind is ready. The turn is waited for in `call`: a caller that polls for
+    /// readiness need not call.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.client.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The client that said it is ready goes with the call; its clone may not be ready yet.
+        // The client that reported ready goes with the call, since tower allows a call only after that
+        // report; its clone, which stays here, may not be ready yet.
         let clone = self.client.clone();
         let ready = mem::replace(&mut self.client, clone);
         let turn = self.outgoing.until_ready(&request);
-        CallFuture { state: State::Waiting { turn, next: Some((ready, request)) } }
+        CallFuture { state: CallState::Waiting { turn, next: Some((ready, request)) } }
     }
 }
 
 pin_project! {
-    /// The response to a call that waits for its turn.
+    /// The future of a call through [`Paced`]: waits for the turn of the call, then for the client.
+    ///
+    /// It waits for its turn for at most [`max_wait`](Outgoing::max_wait). Dropping it gives up the turn, or
+    /// drops the call if that has begun; the call then stays charged.
+    ///
+    /// ```
+    /// # #[cfg(feature = "tower")] {
+    /// use tower::Service;
+    /// use traffik::web::{CallFuture, Paced};
+    /// use traffik::storage::AsyncStorage;
+    ///
+    /// type Request = http::Request<String>;
+    ///
+    /// fn call<T, M>(client: &mut Paced<T, traffik::Gcra, M>, request: Request) -> CallFuture<T, Request>
+    /// where
+    ///     T: Service<Request, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Clone,
+    ///     M: AsyncStorage<traffik::Gcra> + 'static,
+    /// {
+    ///     client.call(request)
+    /// }
+    /// # }
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct CallFuture<T: Service<R>, R> {
         #[pin]
-        state: State<T, R, T::Future>,
+        state: CallState<T, R, T::Future>,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<T, R, F> {
+    #[project = CallStateProjection]
+    enum CallState<T, R, F> {
         Waiting { turn: BoxFuture<'static, Result<(), WaitError<BackendError>>>, next: Option<(T, R)> },
         Calling { #[pin] inner: F },
     }
@@ -88,15 +123,16 @@ impl<T: Service<R, Error: Into<BoxError>>, R> Future for CallFuture<T, R> {
         let mut this = self.project();
         loop {
             let inner = match this.state.as_mut().project() {
-                StateProjection::Waiting { turn, next } => {
+                CallStateProjection::Waiting { turn, next } => {
                     ready!(turn.as_mut().poll(context))?;
-                    // As with every future, polling again after the end is the caller's mistake.
+                    // The client and its request leave here once. A future that is polled after its end stays
+                    // pending.
                     let Some((mut client, request)) = next.take() else { return Poll::Pending };
                     client.call(request)
                 }
-                StateProjection::Calling { inner } => return inner.poll(context).map_err(Into::into),
+                CallStateProjection::Calling { inner } => return inner.poll(context).map_err(Into::into),
             };
-            this.state.set(State::Calling { inner });
+            this.state.set(CallState::Calling { inner });
         }
     }
 }

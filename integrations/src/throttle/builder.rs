@@ -24,7 +24,7 @@ use crate::http::on_error::OnError;
 use crate::http::request::{Fallible, FixedOr};
 use crate::http::response::Answers;
 use crate::identify::{Anonymous, Peer, RequestParts};
-use crate::middleware::background::{Spawn, background};
+use crate::middleware::background::{SpawnFn, background};
 use crate::observe::Observe;
 use crate::rules::Rules;
 
@@ -153,7 +153,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     }
 
     /// Sets what throttles of one `ThrottleDefaults` share.
-    pub(crate) fn common(mut self, handler: Option<Handler>, spawner: Option<Arc<Spawn>>) -> Self {
+    pub(crate) fn common(mut self, handler: Option<Handler>, spawner: Option<Arc<SpawnFn>>) -> Self {
         (self.profile.handler, self.profile.spawner) = (handler, spawner);
         self
     }

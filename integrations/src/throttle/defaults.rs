@@ -14,7 +14,7 @@ use crate::http::headers::HeaderFormat;
 use crate::http::on_error::OnError;
 use crate::http::request::RequestParts;
 use crate::identify::{Identify, Identity};
-use crate::middleware::background::{Spawn, background};
+use crate::middleware::background::{SpawnFn, background};
 
 /// A storage and settings for several throttles. Each throttle can override the settings.
 ///
@@ -43,7 +43,7 @@ pub struct ThrottleDefaults<M> {
     format: HeaderFormat,
     handler: Option<Handler>,
     on_error: OnError,
-    spawner: Option<Arc<Spawn>>,
+    spawner: Option<Arc<SpawnFn>>,
 }
 
 impl<M> ThrottleDefaults<M> {

@@ -10,8 +10,8 @@ use super::handle::Throttle;
 use super::plan::Plan;
 use super::settlement::{Bill, ReceiptOf, Settlement};
 use crate::middleware::admission::Completion;
-use crate::middleware::background::Unbroken;
-use crate::middleware::body::Meter;
+use crate::middleware::background::BackgroundFuture;
+use crate::middleware::body::BodyMeter;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Returns the work that remains for a request that was charged.
@@ -50,7 +50,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             pending => {
                 let done = Box::pin(async move { drop(pending.await) });
                 Some(match &self.0.profile.spawner {
-                    Some(spawn) => Box::pin(Unbroken::new(done, Arc::clone(spawn))),
+                    Some(spawn) => Box::pin(BackgroundFuture::new(done, Arc::clone(spawn))),
                     None => done,
                 })
             }
@@ -66,7 +66,7 @@ struct BodySettlement<S: Strategy, M> {
     bill: Bill<S>,
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter for BodySettlement<S, M> {
+impl<S: Strategy, M: AsyncStorage<S> + 'static> BodyMeter for BodySettlement<S, M> {
     fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>> {
         let op = (self.bill)(self.plan.hit, self.receipt, bytes)?;
         self.throttle.awaitable(self.throttle.apply(&self.plan, &op))

@@ -14,7 +14,7 @@ use crate::http::on_error::OnError;
 use crate::http::request::{MaybeAsync, RequestError, RequestParts};
 use crate::http::response::Answers;
 use crate::identify::{Anonymous, Identify, Identity};
-use crate::middleware::background::Spawn;
+use crate::middleware::background::SpawnFn;
 use crate::observe::{Event, Observe, RequestOutcome};
 use crate::rules::Rules;
 
@@ -150,7 +150,7 @@ pub(crate) struct Profile {
     /// The timer for delays; without one, requests are denied instead.
     pub(crate) pause: Option<Arc<DelayTimer>>,
     pub(crate) max_delay: Duration,
-    pub(crate) spawner: Option<Arc<Spawn>>,
+    pub(crate) spawner: Option<Arc<SpawnFn>>,
     pub(crate) observers: Vec<Box<dyn Observe>>,
 }
 

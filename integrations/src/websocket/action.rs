@@ -1,4 +1,4 @@
-//! What becomes of a message that is denied, or could not be decided upon.
+//! Actions for a message that is denied, or that the storage could not decide on.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,33 +13,47 @@ use crate::http::denial::wait_of;
 use crate::http::headers::PolicyDecision;
 use crate::http::on_error::{ErrorAction, OnError, later};
 
-/// What is done with a message that is denied.
+/// The action for a denied message. [`Notice`](Self::Notice), the default, suits clients that can slow down;
+/// `Delay` suits clients that should not notice the limit, and `Close` peers that abuse the connection.
+///
+/// ```
+/// # #[cfg(feature = "websocket")] {
+/// use traffik::web::{WsAction, WsAnswer};
+///
+/// // Wait for a short delay, close the connection for a long one.
+/// let action = WsAction::<tungstenite::Message>::ask(|denial| match denial.retry_after() {
+///     Some(wait) if wait.as_secs() < 2 => WsAnswer::Delay,
+///     _ => WsAnswer::Close(1008, "slow down".to_owned()),
+/// });
+/// assert_eq!(format!("{action:?}"), "Ask");
+/// # }
+/// ```
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum WsAction<T> {
-    /// It is dropped, and the peer gets a notice; what it sends else is not affected.
+    /// Drops the message and sends the peer a notice; its other messages are not affected.
     #[default]
     Notice,
-    /// It is dropped and the connection closed, with 1008 (policy violation) unless the policy
-    /// [says](super::WsPolicy::close_with) otherwise. What comes in until the peer agrees is dropped, too; the stream
-    /// then ends, after five seconds at the latest.
+    /// Drops the message and closes the connection, with code 1008 (policy violation) unless
+    /// [`close_with`](super::WsPolicy::close_with) sets another. Messages that arrive before the peer's own
+    /// close are dropped. The stream then ends, after 5 s at most.
     Close,
-    /// As with [`Close`](Self::Close), and the peer gets a notice before, even if it had one in this window.
+    /// Sends the peer a notice, even if it had one in this window, then acts as [`Close`](Self::Close).
     NoticeThenClose,
-    /// It waits until it is admitted, and all that is behind it waits in the peer's own socket. Where that would
-    /// stop reading for longer than the policy [allows](super::WsPolicy::max_delay), it is dropped instead, and
-    /// the peer gets a notice.
+    /// Holds the message until it is admitted; later messages wait in the peer's own socket. If that would
+    /// pause reading for longer than [`max_delay`](super::WsPolicy::max_delay), drops the message and sends
+    /// the peer a notice.
     Delay,
-    /// As with [`Delay`](Self::Delay), but where that would take too long the connection is closed.
+    /// Acts as [`Delay`](Self::Delay), but closes the connection if the wait would be too long.
     DelayOrClose,
-    /// It is dropped, and the stream yields [`WsError::Throttled`](super::WsError::Throttled) in its place.
+    /// Drops the message; the stream yields [`WsError::Throttled`](super::WsError::Throttled) in its place.
     Raise,
-    /// As this function says.
+    /// Acts as the function returns.
     Ask(Arc<dyn Fn(&WsDenial<'_, T>) -> WsAnswer<T> + Send + Sync>),
 }
 
 impl<T> WsAction<T> {
-    /// As `function` says.
+    /// Returns the action to ask `function` about each denied message.
     pub fn ask(function: impl Fn(&WsDenial<'_, T>) -> WsAnswer<T> + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(function))
     }
@@ -59,39 +73,52 @@ impl<T> fmt::Debug for WsAction<T> {
     }
 }
 
-/// What one's own code says about a message that is denied.
+/// The answer of a function of yours about a denied message; see [`WsAction::ask`].
+///
+/// ```
+/// # #[cfg(feature = "websocket")] {
+/// use traffik::web::{WsAction, WsAnswer};
+/// use tungstenite::Message;
+///
+/// let action = WsAction::ask(|denial| match denial.message {
+///     Message::Binary(_) => WsAnswer::Drop,
+///     _ => WsAnswer::Reply(Message::text("too fast")),
+/// });
+/// # let _: WsAction<Message> = action;
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum WsAnswer<T> {
-    /// It is dropped, and the peer not told.
+    /// Drops the message without a notice.
     Drop,
-    /// It is dropped, and the peer gets the policy's notice, unless it had one in this window.
+    /// Drops the message and sends the peer the policy's notice, unless it had one in this window.
     Notice,
-    /// It is dropped, and the peer gets this, if it has read what it got before.
+    /// Drops the message and sends the peer this reply, unless an earlier one is still in flight.
     Reply(T),
-    /// It is dropped and the connection closed with this code and reason.
+    /// Drops the message and closes the connection with this code and reason.
     Close(u16, String),
-    /// It is dropped; the peer gets this, and then the connection is closed with this code and reason.
+    /// Drops the message, sends the peer this reply, then closes the connection with this code and reason.
     ReplyThenClose(T, u16, String),
-    /// It waits, as with [`WsAction::Delay`].
+    /// Holds the message as [`WsAction::Delay`] does.
     Delay,
-    /// It waits, as with [`WsAction::DelayOrClose`].
+    /// Holds the message as [`WsAction::DelayOrClose`] does.
     DelayOrClose,
-    /// It is dropped, and the stream yields an error in its place.
+    /// Drops the message; the stream yields an error in its place.
     Raise,
-    /// It passes all the same.
+    /// Passes the message all the same.
     Pass,
 }
 
 impl<T> WsAnswer<T> {
-    /// The connection is closed, whatever for.
+    /// Returns the answer that closes the connection for a denial, or for this failure.
     pub(super) fn close_for(failure: Option<&BackendError>, usual: &(u16, String)) -> Self {
         let (code, reason) = close_for(failure, usual);
         Self::Close(code, reason)
     }
 }
 
-/// The code and the reason with which a connection is closed; `usual` for a message that is denied.
+/// Returns the code and the reason of a close: `usual` for a denial, 1013 (try again later) for a failure.
 pub(super) fn close_for(failure: Option<&BackendError>, usual: &(u16, String)) -> (u16, String) {
     match failure {
         Some(_) => (1013, "temporarily unavailable".to_owned()),
@@ -99,33 +126,49 @@ pub(super) fn close_for(failure: Option<&BackendError>, usual: &(u16, String)) -
     }
 }
 
-/// A message that is denied, or could not be decided upon.
+/// A message that was denied, or that the storage could not decide on. Functions of a policy get it: see
+/// [`WsAction::ask`] and [`WsPolicy::notice_by`](super::WsPolicy::notice_by).
+///
+/// ```
+/// # #[cfg(feature = "websocket")] {
+/// use traffik::web::WsDenial;
+/// use tungstenite::Message;
+///
+/// fn notice(denial: &WsDenial<'_, Message>) -> Message {
+///     Message::text(match denial.retry_after() {
+///         Some(wait) => format!("{}: wait {} s", denial.throttle, wait.as_secs_f32().ceil()),
+///         None => "too large".to_owned(),
+///     })
+/// }
+/// # let _: fn(&WsDenial<'_, Message>) -> Message = notice;
+/// # }
+/// ```
 pub struct WsDenial<'a, T> {
     /// The message.
     pub message: &'a T,
-    /// The throttle that denies it.
+    /// The identifier of the throttle.
     pub throttle: &'a str,
-    /// What was decided.
+    /// The decision.
     pub outcome: Outcome,
-    /// What each limit says; nothing if the storage has failed.
+    /// The decision of each limit; empty if the storage failed.
     pub limits: &'a [PolicyDecision<'a>],
-    /// Whom it was counted for.
+    /// The client that the message was counted for.
     pub client: &'a dyn ErasedKey,
-    /// What has failed, if something has.
+    /// The failure of the storage, if it failed.
     pub failure: Option<&'a BackendError>,
-    /// Whether the peer was told in this window already.
-    pub told: bool,
+    /// Whether the peer already had a notice in this window.
+    pub notified: bool,
     pub(super) extras: &'a str,
 }
 
 impl<T> WsDenial<'_, T> {
-    /// How long the peer is to wait; `None` if waiting is in vain.
+    /// Returns how long the peer has to wait; `None` if such a message can never pass.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         wait_of(self.outcome)
     }
 
-    /// What the peer would be told if nobody had asked to tell it something else, as JSON.
+    /// Returns the default notice, as JSON.
     #[must_use]
     pub fn notice(&self) -> String {
         super::notice::json(self.retry_after(), self.failure.is_some(), self.extras)
@@ -134,23 +177,26 @@ impl<T> WsDenial<'_, T> {
 
 debug_fields!([T] WsDenial<'_, T>: throttle, outcome, failure);
 
-/// What is done with a message when the storage fails.
+/// The policy for messages when the storage fails.
 ///
-/// If a policy does not say, the [throttle](crate::OnError) does; a function that it asks about requests is not asked about
-/// messages, of which none passes unchecked then.
+/// Defaults to that of the [throttle](crate::OnError). A throttle's function for requests is not called for
+/// messages; they are denied then, and none passes unchecked.
 pub type WsOnError = OnError<dyn Fn(&BackendError) -> Reply<WsErrorAction> + Send + Sync>;
 
-/// What becomes of a message that could not be decided upon; see [`WsOnError`].
+/// The action for a message that the storage could not decide on; see [`WsOnError`].
 pub type WsErrorAction = ErrorAction<Infallible>;
 
 impl WsOnError {
-    /// As `function` says.
+    /// Returns the policy to ask `function` about each failure.
     pub fn ask_failure(function: impl Fn(&BackendError) -> WsErrorAction + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(move |failure| Reply::ready(Ok(function(failure)))))
     }
 
-    /// As `function` says asynchronously. The message waits meanwhile, for no longer than the policy
-    /// [allows](super::WsPolicy::max_delay); then it is treated as with [`Throttle`](OnError::Throttle).
+    /// Returns the policy to ask an asynchronous `function` about each failure.
+    ///
+    /// The message waits for the answer, for at most [`max_delay`](super::WsPolicy::max_delay), then is
+    /// treated as with [`Throttle`](OnError::Throttle). The function's future is dropped at that time, or
+    /// with the connection.
     pub fn ask_failure_async<F: Future<Output = WsErrorAction> + Send + 'static>(
         function: impl Fn(&BackendError) -> F + Send + Sync + 'static,
     ) -> Self {

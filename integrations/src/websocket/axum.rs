@@ -1,4 +1,4 @@
-//! The messages of axum's own WebSocket.
+//! Messages of axum's own WebSocket.
 
 use axum::extract::ws::{CloseFrame, Message};
 

@@ -1,4 +1,4 @@
-//! From a message to what becomes of it.
+//! The decision on a message: checks the throttle, waits, and passes, drops or denies.
 
 use std::sync::{Arc, OnceLock};
 use std::task::Context;
@@ -9,13 +9,15 @@ use futures_sink::Sink;
 use traffik_core::storage::{AsyncStorage, BackendError, Reply};
 use traffik_core::{Origin, Outcome, Strategy, Verdict};
 
-use super::deny::{Denied, Next};
-use super::hold::{Answer, Asking, For, Held, Until, Wait, late};
-use super::meter::Asked;
+use super::client_meter::CheckReply;
+use super::deny::{MessageDenial, MessageOutcome};
+use super::hold::{
+    HeldMessage, HoldDeadline, MessageCheck, MessageWait, StorageAnswer, WaitReason, timed_out,
+};
 use super::{WsError, WsErrorAction, WsMessage, WsThrottle};
 use crate::evaluate::{DelayedTurn, Ruling};
 use crate::http::on_error::OUTAGE;
-use crate::middleware::background::aside;
+use crate::middleware::background::spawn_or_return;
 use crate::observe::RequestOutcome;
 
 impl<W, S, M, T, E> WsThrottle<W, S, M, T>
@@ -25,240 +27,257 @@ where
     M: AsyncStorage<S> + 'static,
     T: WsMessage,
 {
-    /// Decides on a message of data.
-    pub(super) fn decide(&mut self, message: T, context: &mut Context<'_>) -> Next<T, E> {
-        let Some(meter) = &self.meter else { return Next::Pass(message) };
+    /// Decides on a data message.
+    pub(super) fn decide(&mut self, message: T, context: &mut Context<'_>) -> MessageOutcome<T, E> {
+        let Some(meter) = &self.meter else { return MessageOutcome::Pass(message) };
         let cost = self.policy.cost.as_ref().map_or_else(|| meter.cost(), |cost| cost(&message));
         let began = meter.profile().begin();
         let (reply, enforced) = match meter.check(cost) {
-            Asked::Nothing => return Next::Pass(message),
-            Asked::Limit(reply, enforced) => (reply, enforced),
+            CheckReply::Disabled => return MessageOutcome::Pass(message),
+            CheckReply::Limit(reply, enforced) => (reply, enforced),
         };
-        // What is done most often, without more.
+        // The usual case needs no state: admitted at once, by a storage in this process, without an observer.
         if began.is_none()
             && let Reply::Ready(Some(Ok(verdict))) = &reply
             && matches!(verdict.outcome(), Outcome::Allow { after: Duration::ZERO })
         {
-            return Next::Pass(message);
+            return MessageOutcome::Pass(message);
         }
         let meter = Arc::clone(meter);
-        let asking =
-            Asking { message, meter, cost, waited: Duration::ZERO, took: None, origin: Origin::Store };
+        let check =
+            MessageCheck { message, meter, cost, waited: Duration::ZERO, took: None, origin: Origin::Store };
         match reply {
             Reply::Ready(Some(answer)) => {
-                self.resume(asking, For::Storage(began, enforced), Some(answer), context)
+                self.resume(check, WaitReason::Storage(began, enforced), Some(answer), context)
             }
-            pending => self.await_storage(asking, pending, began, enforced),
+            pending => self.await_storage(check, pending, began, enforced),
         }
     }
 
-    /// Waits for a storage elsewhere; for a shadow's only if nobody else can.
+    /// Waits for a remote storage. A throttle that is not enforced is waited for in the background, if there
+    /// is a spawner.
     fn await_storage(
         &mut self,
-        asking: Asking<S, M, T>,
+        check: MessageCheck<S, M, T>,
         reply: Reply<S::Verdict>,
         began: Option<Instant>,
         enforced: bool,
-    ) -> Next<T, E> {
+    ) -> MessageOutcome<T, E> {
         if enforced {
-            return self.hold(asking, Wait::on_storage(For::Storage(began, enforced), reply));
+            return self.hold(check, MessageWait::on_storage(WaitReason::Storage(began, enforced), reply));
         }
-        let meter = Arc::clone(&asking.meter);
-        let told = aside(asking.meter.profile().spawner.as_ref(), async move {
+        // A throttle in shadow mode delays no message: only its observer needs the answer.
+        let meter = Arc::clone(&check.meter);
+        let report = spawn_or_return(check.meter.profile().spawner.as_ref(), async move {
             let answer = reply.await;
             let took = began.map(|began| began.elapsed());
             let seen = answer.as_ref().map_or(RequestOutcome::Failed, |verdict| {
                 let outcome = verdict.outcome();
                 Ruling::<()>::Pass.seen(outcome)
             });
-            meter.tell(seen, took, answer.as_ref().err(), Origin::Shadow);
+            meter.report(seen, took, answer.as_ref().err(), Origin::Shadow);
         });
-        match told {
-            None => Next::Pass(asking.message),
-            Some(told) => self.hold(asking, Wait::on(For::Beside, told)),
+        match report {
+            None => MessageOutcome::Pass(check.message),
+            Some(report) => self.hold(check, MessageWait::on(WaitReason::Observer, report)),
         }
     }
 
-    /// Goes on with a message once what it waited for is there.
+    /// Continues with a message whose wait has ended.
     pub(super) fn resume(
         &mut self,
-        mut asking: Asking<S, M, T>,
-        waited: For<S>,
-        answer: Answer<S::Verdict>,
+        mut check: MessageCheck<S, M, T>,
+        waited: WaitReason<S>,
+        answer: StorageAnswer<S::Verdict>,
         context: &mut Context<'_>,
-    ) -> Next<T, E> {
+    ) -> MessageOutcome<T, E> {
         match waited {
-            For::Turn(turn) => {
+            // Leaving the queue lets the waiter behind move up.
+            WaitReason::Turn(turn) => {
                 let (turn, mut verdict) = *turn;
                 turn.leave(&mut verdict);
-                pass(asking, RequestOutcome::Delayed)
+                pass(check, RequestOutcome::DelayedTurn)
             }
-            For::Beside => Next::Pass(asking.message),
-            For::Again => {
-                let began = asking.meter.profile().begin();
-                match asking.meter.check(asking.cost) {
-                    Asked::Nothing => Next::Pass(asking.message),
-                    Asked::Limit(Reply::Ready(Some(answer)), enforced) => {
-                        self.resume(asking, For::Storage(began, enforced), Some(answer), context)
+            WaitReason::Observer => MessageOutcome::Pass(check.message),
+            WaitReason::Retry => {
+                let began = check.meter.profile().begin();
+                match check.meter.check(check.cost) {
+                    CheckReply::Disabled => MessageOutcome::Pass(check.message),
+                    CheckReply::Limit(Reply::Ready(Some(answer)), enforced) => {
+                        self.resume(check, WaitReason::Storage(began, enforced), Some(answer), context)
                     }
-                    Asked::Limit(pending, enforced) => self.await_storage(asking, pending, began, enforced),
+                    CheckReply::Limit(pending, enforced) => {
+                        self.await_storage(check, pending, began, enforced)
+                    }
                 }
             }
-            For::Remedy(failure, remedy) => {
+            WaitReason::ErrorAction(failure, remedy) => {
                 let remedy = remedy.get().copied().unwrap_or(WsErrorAction::Throttle);
-                self.remedied(asking, failure, remedy, context)
+                self.apply_error_action(check, failure, remedy, context)
             }
-            For::Refund(after, verdict) => {
+            // The charge is gone, so the message is denied for the delay that its turn would have had.
+            WaitReason::Refund(after, verdict) => {
                 let outcome = Outcome::Deny { retry_after: after };
-                self.deny(asking, &Denied { outcome, verdict: Some(&verdict), failure: None }, context)
+                self.deny(check, &MessageDenial { outcome, verdict: Some(&verdict), failure: None }, context)
             }
-            For::Storage(began, enforced) => {
-                let answer = answer.unwrap_or_else(|| Err(late()));
-                asking.took = began.map(|began| began.elapsed());
-                asking.origin = match &answer {
+            WaitReason::Storage(began, enforced) => {
+                // `None` means that the deadline passed before the storage answered.
+                let answer = answer.unwrap_or_else(|| Err(timed_out()));
+                check.took = began.map(|began| began.elapsed());
+                check.origin = match &answer {
                     _ if !enforced => Origin::Shadow,
                     Ok(verdict) => verdict.origin(),
                     Err(_) => Origin::DegradedClosed,
                 };
                 match answer {
-                    Ok(verdict) => self.settle(asking, verdict, enforced, context),
-                    Err(_) if !enforced => pass(asking, RequestOutcome::Failed),
-                    Err(failure) => self.failed(asking, failure, context),
+                    Ok(verdict) => self.settle(check, verdict, enforced, context),
+                    Err(_) if !enforced => pass(check, RequestOutcome::Failed),
+                    Err(failure) => self.failed(check, failure, context),
                 }
             }
         }
     }
 
-    /// What follows from the storage's answer.
+    /// Acts on the storage's verdict.
     fn settle(
         &mut self,
-        asking: Asking<S, M, T>,
+        check: MessageCheck<S, M, T>,
         verdict: S::Verdict,
         enforced: bool,
         context: &mut Context<'_>,
-    ) -> Next<T, E> {
+    ) -> MessageOutcome<T, E> {
         let outcome = verdict.outcome();
         let mut turn = None;
         if enforced && matches!(outcome, Outcome::Allow { after } if !after.is_zero()) {
             let (clock, start) = (Arc::clone(&self.policy.now), (self.policy.now)());
             let watch = Box::new(move || clock().saturating_duration_since(start));
-            let account = Arc::clone(&asking.meter);
-            turn = DelayedTurn::enter(account, asking.meter.hit(asking.cost), &verdict, watch);
+            let account = Arc::clone(&check.meter);
+            turn = DelayedTurn::enter(account, check.meter.hit(check.cost), &verdict, watch);
         }
+        // The delay is kept for the denial, since `Ruling::of` may take the turn.
         let after = turn.as_ref().map_or(Duration::ZERO, DelayedTurn::left);
-        let wait = |_| turn.take_if(|turn| self.has_time(&asking, turn.left()));
+        let wait = |_| turn.take_if(|turn| self.has_time(&check, turn.left()));
         match Ruling::of(outcome, enforced, wait) {
-            Ruling::Pass if outcome.is_allowed() && !asking.waited.is_zero() => {
-                pass(asking, RequestOutcome::Delayed)
+            Ruling::Pass if outcome.is_allowed() && !check.waited.is_zero() => {
+                pass(check, RequestOutcome::DelayedTurn)
             }
-            Ruling::Pass => pass(asking, Ruling::<()>::Pass.seen(outcome)),
+            Ruling::Pass => pass(check, Ruling::<()>::Pass.seen(outcome)),
             Ruling::Wait(turn) => {
                 let sleep = (self.policy.sleep)(turn.left());
-                self.hold(asking, Wait::on(For::Turn(Box::new((turn, verdict))), sleep))
+                self.hold(check, MessageWait::on(WaitReason::Turn(Box::new((turn, verdict))), sleep))
             }
-            // Its turn is too far away: another one may have it.
+            // The turn is too far away: the charge is refunded, so that another message can have it.
             Ruling::TurnAway(_) => match turn.and_then(DelayedTurn::give_up) {
-                Some(refund) => self.hold(asking, Wait::on(For::Refund(after, verdict), refund)),
-                None => self.resume(asking, For::Refund(after, verdict), None, context),
+                Some(refund) => self.hold(check, MessageWait::on(WaitReason::Refund(after, verdict), refund)),
+                None => self.resume(check, WaitReason::Refund(after, verdict), None, context),
             },
             Ruling::Deny => {
-                self.deny(asking, &Denied { outcome, verdict: Some(&verdict), failure: None }, context)
+                self.deny(check, &MessageDenial { outcome, verdict: Some(&verdict), failure: None }, context)
             }
         }
     }
 
+    /// Finds the action for a failure, and waits for it if a function of the policy decides.
     fn failed(
         &mut self,
-        asking: Asking<S, M, T>,
+        check: MessageCheck<S, M, T>,
         failure: BackendError,
         context: &mut Context<'_>,
-    ) -> Next<T, E> {
+    ) -> MessageOutcome<T, E> {
         let remedy: Reply<WsErrorAction> = match &self.policy.on_error {
             Some(own) => own.remedy(|ask| ask(&failure)),
-            None => asking.meter.profile().on_error.remedy(|_| Reply::ready(Ok(WsErrorAction::Throttle))),
+            None => check.meter.profile().on_error.remedy(|_| Reply::ready(Ok(WsErrorAction::Throttle))),
         };
         match remedy {
-            Reply::Ready(Some(Ok(remedy))) => self.remedied(asking, failure, remedy, context),
+            Reply::Ready(Some(Ok(remedy))) => self.apply_error_action(check, failure, remedy, context),
             remedy => {
+                // The cell carries the action out of the future. It stays empty if the deadline passes first:
+                // then `Throttle` is the action.
                 let answered = Arc::new(OnceLock::new());
                 let answer = Arc::clone(&answered);
-                let asked = Box::pin(async move {
+                let answered_later = Box::pin(async move {
                     let _ = answer.set(remedy.await.unwrap_or(WsErrorAction::Throttle));
                 });
-                self.hold(asking, Wait::on(For::Remedy(failure, answered), asked))
+                self.hold(check, MessageWait::on(WaitReason::ErrorAction(failure, answered), answered_later))
             }
         }
     }
 
-    /// Does about a failure what was decided.
-    fn remedied(
+    /// Applies the action for a failure.
+    fn apply_error_action(
         &mut self,
-        mut asking: Asking<S, M, T>,
+        mut check: MessageCheck<S, M, T>,
         failure: BackendError,
         remedy: WsErrorAction,
         context: &mut Context<'_>,
-    ) -> Next<T, E> {
+    ) -> MessageOutcome<T, E> {
         let wait = match remedy {
             WsErrorAction::Allow => {
-                asking.origin = Origin::DegradedOpen;
-                asking.tell(RequestOutcome::Failed, Some(&failure));
-                return Next::Pass(asking.message);
+                check.origin = Origin::DegradedOpen;
+                check.report(RequestOutcome::Failed, Some(&failure));
+                return MessageOutcome::Pass(check.message);
             }
             WsErrorAction::Raise => {
-                asking.tell(RequestOutcome::Failed, Some(&failure));
-                return Next::Raise(WsError::Storage(failure));
+                check.report(RequestOutcome::Failed, Some(&failure));
+                return MessageOutcome::Raise(WsError::Storage(failure));
             }
             WsErrorAction::Throttle => OUTAGE,
             WsErrorAction::ThrottleFor(wait) => wait,
             WsErrorAction::Answer(never) => match never {},
         };
         let outcome = Outcome::Deny { retry_after: wait };
-        self.deny(asking, &Denied { outcome, verdict: None, failure: Some(&failure) }, context)
+        self.deny(check, &MessageDenial { outcome, verdict: None, failure: Some(&failure) }, context)
     }
 
-    /// Whether a message may wait for so long.
-    pub(super) fn has_time(&mut self, asking: &Asking<S, M, T>, wait: Duration) -> bool {
+    /// Reports whether a message may wait for this long: `wait <= left` and `waited + wait <= max_delay`.
+    pub(super) fn has_time(&mut self, check: &MessageCheck<S, M, T>, wait: Duration) -> bool {
         let left = self.patience.left((self.policy.now)());
-        wait <= left && asking.waited.saturating_add(wait) <= self.policy.max_delay
+        wait <= left && check.waited.saturating_add(wait) <= self.policy.max_delay
     }
 
-    /// Has a message wait.
-    pub(super) fn hold(&mut self, asked: Asking<S, M, T>, wait: Wait<S>) -> Next<T, E> {
-        let left = self.policy.max_delay.saturating_sub(asked.waited);
-        let until = if wait.is_open_ended() { self.until(left) } else { None };
-        self.held = Some(Box::new(Held { asked, wait, until }));
+    /// Holds a message.
+    pub(super) fn hold(
+        &mut self,
+        check: MessageCheck<S, M, T>,
+        wait: MessageWait<S>,
+    ) -> MessageOutcome<T, E> {
+        // A sleep ends at a known time, which `has_time` has checked; only the others need a deadline.
+        let left = self.policy.max_delay.saturating_sub(check.waited);
+        let until = if wait.is_unbounded() { self.deadline_in(left) } else { None };
+        self.held = Some(Box::new(HeldMessage { check, wait, until }));
         if self.next.is_some() {
             self.stop_reading();
         }
-        Next::Wait
+        MessageOutcome::Wait
     }
 
-    /// Nothing is read until the message is no longer held, for as long as there is patience.
+    /// Pauses reading until the held message is done, and brings its deadline forward to what is left of the
+    /// pause.
     pub(super) fn stop_reading(&mut self) {
         let now = (self.policy.now)();
         self.patience.stop(true, now);
         let left = self.patience.left(now);
-        let sooner = |until: &Until| until.end.saturating_duration_since(now) > left;
+        let sooner = |until: &HoldDeadline| until.end.saturating_duration_since(now) > left;
         if self.held.as_ref().and_then(|held| held.until.as_ref()).is_some_and(sooner) {
-            let until = self.until(left);
+            let until = self.deadline_in(left);
             if let Some(held) = &mut self.held {
                 held.until = until;
             }
         }
     }
 
-    /// None, for a time that never comes.
-    fn until(&self, wait: Duration) -> Option<Until> {
+    /// Returns the deadline after `wait`; `None` if the clock cannot represent it.
+    fn deadline_in(&self, wait: Duration) -> Option<HoldDeadline> {
         let end = (self.policy.now)().checked_add(wait)?;
-        Some(Until { end, sleep: (self.policy.sleep)(wait) })
+        Some(HoldDeadline { end, sleep: (self.policy.sleep)(wait) })
     }
 }
 
-/// Passes a message on.
+/// Passes a message on, and reports it.
 fn pass<S: Strategy, M: AsyncStorage<S> + 'static, T, E>(
-    asking: Asking<S, M, T>,
+    check: MessageCheck<S, M, T>,
     seen: RequestOutcome,
-) -> Next<T, E> {
-    asking.tell(seen, None);
-    Next::Pass(asking.message)
+) -> MessageOutcome<T, E> {
+    check.report(seen, None);
+    MessageOutcome::Pass(check.message)
 }

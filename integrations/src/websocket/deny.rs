@@ -1,4 +1,4 @@
-//! From a denial to what the peer and the reader see of it.
+//! The answer to a denied message: notices, replies, closes and errors.
 
 use std::sync::Arc;
 use std::task::Context;
@@ -10,38 +10,38 @@ use traffik_core::storage::{AsyncStorage, BackendError};
 use traffik_core::{Outcome, Strategy};
 
 use super::action::close_for;
-use super::hold::{Asking, For, Wait};
+use super::hold::{MessageCheck, MessageWait, WaitReason};
 use super::throttle::Closing;
 use super::{WsAction, WsAnswer, WsDenial, WsError, WsMessage, WsThrottle};
 use crate::evaluate::at_least;
 use crate::http::headers::Policies;
 use crate::observe::RequestOutcome;
 
-/// How long a peer may take to agree that the connection is closed.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// The time that a peer has to answer a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What becomes of a message.
-pub(super) enum Next<T, E> {
-    /// It passes.
+/// The outcome of a message.
+pub(super) enum MessageOutcome<T, E> {
+    /// The message passes.
     Pass(T),
-    /// It is dropped, and the reader is told.
+    /// The message is dropped; the stream yields this error.
     Raise(WsError<E>),
-    /// It is dropped.
+    /// The message is dropped.
     Drop,
-    /// It waits.
+    /// The message is held.
     Wait,
 }
 
-/// A denial on its way to being answered.
-pub(super) struct Denied<'a, V> {
+/// A denial that is not answered yet.
+pub(super) struct MessageDenial<'a, V> {
     pub(super) outcome: Outcome,
     pub(super) verdict: Option<&'a V>,
     pub(super) failure: Option<&'a BackendError>,
 }
 
-impl<V> Denied<'_, V> {
-    /// What is told of it.
-    fn told(&self, min_wait: Duration) -> Outcome {
+impl<V> MessageDenial<'_, V> {
+    /// Returns the outcome to report to the peer, with the throttle's least wait.
+    fn reported_outcome(&self, min_wait: Duration) -> Outcome {
         at_least(self.outcome, min_wait)
     }
 
@@ -53,10 +53,10 @@ impl<V> Denied<'_, V> {
         }
     }
 
-    fn raised<E>(&self, min_wait: Duration) -> WsError<E> {
+    fn error<E>(&self, min_wait: Duration) -> WsError<E> {
         match self.failure {
             Some(failure) => WsError::Storage(failure.clone()),
-            None => WsError::Throttled(self.told(min_wait)),
+            None => WsError::Throttled(self.reported_outcome(min_wait)),
         }
     }
 }
@@ -68,32 +68,36 @@ where
     M: AsyncStorage<S> + 'static,
     T: WsMessage,
 {
-    /// Does with a message that is denied what the policy says.
+    /// Acts on a denied message as the policy says.
     pub(super) fn deny(
         &mut self,
-        asking: Asking<S, M, T>,
-        denied: &Denied<'_, S::Verdict>,
+        check: MessageCheck<S, M, T>,
+        denied: &MessageDenial<'_, S::Verdict>,
         context: &mut Context<'_>,
-    ) -> Next<T, E> {
+    ) -> MessageOutcome<T, E> {
+        // The policy is shared, so that its functions can run while `self` is borrowed mutably.
         let policy = Arc::clone(&self.policy);
         let answer = match &policy.action {
             WsAction::Notice => WsAnswer::Notice,
             WsAction::Close => WsAnswer::close_for(denied.failure, &policy.close),
+            // The last notice is sent also to a peer that had one in this window: it explains the close.
             WsAction::NoticeThenClose => {
                 let (code, reason) = close_for(denied.failure, &policy.close);
-                WsAnswer::ReplyThenClose(self.notice(&asking, denied), code, reason)
+                WsAnswer::ReplyThenClose(self.notice(&check, denied), code, reason)
             }
             WsAction::Delay => WsAnswer::Delay,
             WsAction::DelayOrClose => WsAnswer::DelayOrClose,
             WsAction::Raise => WsAnswer::Raise,
-            WsAction::Ask(ask) => self.told(&asking, denied, |denial| ask(denial)),
+            WsAction::Ask(ask) => self.with_denial(&check, denied, |denial| ask(denial)),
         };
         let answer = match answer {
             WsAnswer::Delay | WsAnswer::DelayOrClose => match denied.outcome {
-                Outcome::Deny { retry_after } if self.has_time(&asking, retry_after) => {
+                // A retry charges anew, so the time of all waits together is bounded, by `waited`.
+                Outcome::Deny { retry_after } if self.has_time(&check, retry_after) => {
                     let sleep = (policy.sleep)(retry_after);
-                    let waited = asking.waited.saturating_add(retry_after);
-                    return self.hold(Asking { waited, ..asking }, Wait::on(For::Again, sleep));
+                    let waited = check.waited.saturating_add(retry_after);
+                    return self
+                        .hold(MessageCheck { waited, ..check }, MessageWait::on(WaitReason::Retry, sleep));
                 }
                 _ => match answer {
                     WsAnswer::DelayOrClose => WsAnswer::close_for(denied.failure, &policy.close),
@@ -102,74 +106,76 @@ where
             },
             other => other,
         };
+        // A message that the function passes all the same counts as one that a shadow would have denied.
         let seen = if let WsAnswer::Pass = answer { RequestOutcome::WouldDeny } else { denied.seen() };
-        asking.tell(seen, denied.failure);
+        check.report(seen, denied.failure);
         match answer {
-            WsAnswer::Notice => self.notify(&asking, denied, context),
+            WsAnswer::Notice => self.notify(&check, denied, context),
             WsAnswer::Reply(reply) => drop(self.reply(reply, context)),
             WsAnswer::Close(code, reason) => self.close(None, code, reason),
             WsAnswer::ReplyThenClose(reply, code, reason) => self.close(Some(reply), code, reason),
-            WsAnswer::Pass => return Next::Pass(asking.message),
-            WsAnswer::Raise => return Next::Raise(denied.raised(asking.meter.min_wait())),
+            WsAnswer::Pass => return MessageOutcome::Pass(check.message),
+            WsAnswer::Raise => return MessageOutcome::Raise(denied.error(check.meter.min_wait())),
             WsAnswer::Drop | WsAnswer::Delay | WsAnswer::DelayOrClose => {}
         }
-        Next::Drop
+        MessageOutcome::Drop
     }
 
-    /// Tells the peer that a message was dropped, unless it knows.
+    /// Sends the peer a notice, unless it had one in this window.
     fn notify(
         &mut self,
-        asking: &Asking<S, M, T>,
-        denied: &Denied<'_, S::Verdict>,
+        check: &MessageCheck<S, M, T>,
+        denied: &MessageDenial<'_, S::Verdict>,
         context: &mut Context<'_>,
     ) {
         let now = (self.policy.now)();
         if self.replies.is_silent(now) {
             return;
         }
-        let notice = self.notice(asking, denied);
+        let notice = self.notice(check, denied);
+        // A notice that could not be sent does not silence the next one.
         if self.reply(notice, context) {
-            let outcome = denied.told(asking.meter.min_wait());
+            let outcome = denied.reported_outcome(check.meter.min_wait());
             self.replies.silence(now, self.policy.notices.silence(outcome, denied.verdict));
         }
     }
 
-    /// The policy's notice of a denial.
-    fn notice(&self, asking: &Asking<S, M, T>, denied: &Denied<'_, S::Verdict>) -> T {
-        self.told(asking, denied, |denial| match &self.policy.notice {
+    /// Returns the policy's notice of a denial.
+    fn notice(&self, check: &MessageCheck<S, M, T>, denied: &MessageDenial<'_, S::Verdict>) -> T {
+        self.with_denial(check, denied, |denial| match &self.policy.notice {
             Some(notice) => notice(denial),
             None => T::text(denial.notice()),
         })
     }
 
-    /// Asks `of` about a denial.
-    fn told<R>(
+    /// Calls `of` with a denial.
+    fn with_denial<R>(
         &self,
-        asking: &Asking<S, M, T>,
-        denied: &Denied<'_, S::Verdict>,
+        check: &MessageCheck<S, M, T>,
+        denied: &MessageDenial<'_, S::Verdict>,
         of: impl FnOnce(&WsDenial<'_, T>) -> R,
     ) -> R {
-        let throttle = &asking.meter.client.throttle;
+        let throttle = &check.meter.client.throttle;
         let limits =
             denied.verdict.map_or_else(Policies::new, |verdict| throttle.0.profile.answers.limits(verdict));
         of(&WsDenial {
-            message: &asking.message,
+            message: &check.message,
             throttle: throttle.uid(),
-            outcome: denied.told(asking.meter.min_wait()),
+            outcome: denied.reported_outcome(check.meter.min_wait()),
             limits: &limits,
-            client: asking.meter.client.key(),
+            client: check.meter.client.key(),
             failure: denied.failure,
-            told: self.replies.is_silent((self.policy.now)()),
+            notified: self.replies.is_silent((self.policy.now)()),
             extras: &self.policy.extras,
         })
     }
 
-    /// Begins to close the connection, after a last word if there is one.
+    /// Begins to close the connection, after the message `last` if there is one.
     fn close(&mut self, last: Option<T>, code: u16, mut reason: String) {
-        // What is left of the 125 bytes of a control frame beside the code.
+        // A control frame has 125 bytes of payload (RFC 6455, section 5.5), of which the code takes 2.
         let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
         reason.truncate(end.unwrap_or(0));
-        let deadline = (self.policy.sleep)(FAREWELL);
+        let deadline = (self.policy.sleep)(CLOSE_TIMEOUT);
         self.closing = Some(Closing { last, message: Some(T::close(code, reason)), deadline });
     }
 }

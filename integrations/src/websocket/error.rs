@@ -1,4 +1,4 @@
-//! What can go wrong between a socket and its reader.
+//! The error of a limited socket.
 
 use std::error::Error;
 use std::fmt;
@@ -7,21 +7,41 @@ use std::time::Duration;
 use traffik_core::Outcome;
 use traffik_core::storage::BackendError;
 
-/// Why a message was not read or written.
+/// The error of a [`WsThrottle`](super::WsThrottle): of its socket, of the limit or of the storage. After
+/// `Throttled` and `Storage` the stream can be read on.
+///
+/// ```
+/// # #[cfg(feature = "websocket")] {
+/// use std::time::Duration;
+/// use traffik::Outcome;
+/// use traffik::web::WsError;
+///
+/// fn hint(error: &WsError<tungstenite::Error>) -> String {
+///     match error {
+///         WsError::Throttled(_) => format!("slow down: {error}"),
+///         WsError::Storage(_) => "try again later".to_owned(),
+///         other => format!("disconnected: {other}"),
+///     }
+/// }
+/// let denied = WsError::Throttled(Outcome::Deny { retry_after: Duration::from_secs(2) });
+/// assert_eq!(hint(&denied), "slow down: rate limit exceeded, retry in 2s");
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum WsError<E> {
-    /// The socket says so.
+    /// The socket failed.
     Socket(E),
-    /// It was denied and dropped, and the policy is to [raise](super::WsAction::Raise) that. More can be read.
+    /// A message was denied and dropped, and the action of the policy is [`Raise`](super::WsAction::Raise).
     Throttled(Outcome),
-    /// It could not be decided upon and was dropped, and the policy is to [raise](super::WsOnError::Raise) that. More
-    /// can be read.
+    /// The storage failed, the message was dropped, and the policy's reaction to failures is
+    /// [`Raise`](super::WsOnError::Raise).
     Storage(BackendError),
 }
 
 impl<E> WsError<E> {
-    /// How long the peer has to wait until such a message would pass; `None` if nothing was denied, or waiting is in vain.
+    /// Returns how long the peer has to wait until such a message can pass; `None` if nothing was denied, or
+    /// if it can never pass.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -42,9 +62,9 @@ impl<E: fmt::Display> fmt::Display for WsError<E> {
         match self {
             Self::Socket(error) => error.fmt(f),
             Self::Throttled(Outcome::Deny { retry_after }) => {
-                write!(f, "rate limit exceeded, for another {retry_after:?}")
+                write!(f, "rate limit exceeded, retry in {retry_after:?}")
             }
-            Self::Throttled(_) => f.write_str("the rate limit can never admit such a message"),
+            Self::Throttled(_) => f.write_str("the message costs more than the rate limit can ever admit"),
             Self::Storage(failure) => failure.fmt(f),
         }
     }

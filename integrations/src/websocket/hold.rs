@@ -1,4 +1,4 @@
-//! A message that waits.
+//! A message that waits: for the storage, for its turn or for a function of the policy.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -9,38 +9,45 @@ use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, ErrorKind, Re
 use traffik_core::{Origin, Strategy};
 
 use super::WsErrorAction;
-use super::meter::Meter;
-use super::policy::Sleep;
+use super::client_meter::ClientMeter;
+use super::policy::SleepFn;
 use crate::evaluate::DelayedTurn;
 use crate::observe::RequestOutcome;
 
-/// A message that waits, and all that is known of it.
-pub(super) struct Held<S: Strategy, M, T> {
-    pub(super) asked: Asking<S, M, T>,
-    pub(super) wait: Wait<S>,
-    /// Until when at most, if nobody knows how long it takes.
-    pub(super) until: Option<Until>,
+/// A message that waits.
+pub(super) struct HeldMessage<S: Strategy, M, T> {
+    pub(super) check: MessageCheck<S, M, T>,
+    pub(super) wait: MessageWait<S>,
+    /// The deadline, for a wait of unknown length.
+    pub(super) until: Option<HoldDeadline>,
 }
 
-/// A deadline, and when it was.
-pub(super) struct Until {
+/// A deadline, as a time and as a sleep until then.
+pub(super) struct HoldDeadline {
     pub(super) end: Instant,
     pub(super) sleep: BoxFuture<'static, ()>,
 }
 
-impl<S: Strategy, M, T> Held<S, M, T> {
-    /// What the storage answered, if it was waited for; nothing if time is over. A turn that is sooner than
-    /// it was is slept for anew.
-    pub(super) fn poll(&mut self, sleep: &Sleep, context: &mut Context<'_>) -> Poll<Answer<S::Verdict>> {
-        if let For::Turn(turn) = &mut self.wait.for_what
+impl<S: Strategy, M, T> HeldMessage<S, M, T> {
+    /// Waits. Returns the storage's answer if that was awaited; `None` for any other wait, and if the
+    /// deadline has passed. Sleeps anew for a turn that has moved up.
+    pub(super) fn poll(
+        &mut self,
+        sleep: &SleepFn,
+        context: &mut Context<'_>,
+    ) -> Poll<StorageAnswer<S::Verdict>> {
+        // A waiter in front may have given up: the sleep was set for the old turn.
+        if let WaitReason::Turn(turn) = &mut self.wait.reason
             && turn.0.poll_sooner(context).is_ready()
         {
-            self.wait.on = On::Other(sleep(turn.0.left()));
+            // The new sleep is polled below, and so registers the waker.
+            self.wait.on = WaitFuture::Other(sleep(turn.0.left()));
         }
         let answer = match &mut self.wait.on {
-            On::Storage(reply) => Pin::new(reply).poll(context).map(Some),
-            On::Other(future) => future.as_mut().poll(context).map(|()| None),
+            WaitFuture::Storage(reply) => Pin::new(reply).poll(context).map(Some),
+            WaitFuture::Other(future) => future.as_mut().poll(context).map(|()| None),
         };
+        // The answer is polled first: one that is there in time counts, also at the deadline.
         match &mut self.until {
             Some(until) if answer.is_pending() => until.sleep.as_mut().poll(context).map(|()| None),
             _ => answer,
@@ -48,73 +55,84 @@ impl<S: Strategy, M, T> Held<S, M, T> {
     }
 }
 
-/// The answer of a storage, if there is one.
-pub(super) type Answer<V> = Option<Result<V, BackendError>>;
+/// The answer of a storage, if the wait was for one.
+pub(super) type StorageAnswer<V> = Option<Result<V, BackendError>>;
 
-/// A message that is asked about.
-pub(super) struct Asking<S: Strategy, M, T> {
+/// A message that is being checked.
+pub(super) struct MessageCheck<S: Strategy, M, T> {
     pub(super) message: T,
-    /// For whom; it stays so if somebody else is counted for what comes after.
-    pub(super) meter: Arc<Meter<S, M>>,
+    /// The client that the message is counted for; `set_client` changes only later messages.
+    pub(super) meter: Arc<ClientMeter<S, M>>,
     pub(super) cost: S::Cost,
-    /// For how long it has waited for its turn.
+    /// The time that the message has waited for its turn.
     pub(super) waited: Duration,
-    /// How long the storage took.
+    /// The time that the storage took.
     pub(super) took: Option<Duration>,
-    /// Where what is decided comes from.
+    /// The origin of the decision.
     pub(super) origin: Origin,
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static, T> Asking<S, M, T> {
-    /// Tells what became of it.
-    pub(super) fn tell(&self, result: RequestOutcome, failure: Option<&BackendError>) {
-        self.meter.tell(result, self.took, failure, self.origin);
+impl<S: Strategy, M: AsyncStorage<S> + 'static, T> MessageCheck<S, M, T> {
+    /// Reports the outcome of the message to the observers.
+    pub(super) fn report(&self, result: RequestOutcome, failure: Option<&BackendError>) {
+        self.meter.report(result, self.took, failure, self.origin);
     }
 }
 
 /// A wait of a message: its purpose, and the future that ends it.
-pub(super) struct Wait<S: Strategy> {
-    pub(super) for_what: For<S>,
-    on: On<S::Verdict>,
+pub(super) struct MessageWait<S: Strategy> {
+    pub(super) reason: WaitReason<S>,
+    on: WaitFuture<S::Verdict>,
 }
 
 /// The purpose of a wait.
-pub(super) enum For<S: Strategy> {
-    /// For the storage; with when it was asked, if somebody wants to hear, and whether the limit is enforced.
+pub(super) enum WaitReason<S: Strategy> {
+    /// For the storage; with when it was check, if somebody wants to hear, and whether the limit is enforced.
     Storage(Option<Instant>, bool),
-    /// For its turn, having been admitted with this verdict.
+    /// The turn of a message that was admitted with this verdict.
     Turn(Box<(DelayedTurn<S>, S::Verdict)>),
-    /// For what only observers are told of, since nobody runs that in the background.
-    Beside,
-    /// For the time at which to ask again.
-    Again,
-    /// For a function that was asked about this failure, and leaves the remedy there.
-    Remedy(BackendError, Arc<OnceLock<WsErrorAction>>),
-    /// For the storage to take back an admission whose turn is too far away.
+    /// The report to observers, which no spawner runs in the background.
+    Observer,
+    /// The time at which to check again.
+    Retry,
+    /// A function that was asked about this failure, and the cell for its answer.
+    ErrorAction(BackendError, Arc<OnceLock<WsErrorAction>>),
+    /// The refund of an admission whose turn is too far away.
     Refund(Duration, S::Verdict),
 }
 
-enum On<V> {
+/// The future that ends a wait.
+enum WaitFuture<V> {
     Storage(Reply<V>),
     Other(BoxFuture<'static, ()>),
 }
 
-impl<S: Strategy> Wait<S> {
-    pub(super) const fn on_storage(for_what: For<S>, reply: Reply<S::Verdict>) -> Self {
-        Self { for_what, on: On::Storage(reply) }
+impl<S: Strategy> MessageWait<S> {
+    pub(super) const fn on_storage(reason: WaitReason<S>, reply: Reply<S::Verdict>) -> Self {
+        Self { reason, on: WaitFuture::Storage(reply) }
     }
 
-    pub(super) const fn on(for_what: For<S>, future: BoxFuture<'static, ()>) -> Self {
-        Self { for_what, on: On::Other(future) }
+    pub(super) const fn on(reason: WaitReason<S>, future: BoxFuture<'static, ()>) -> Self {
+        Self { reason, on: WaitFuture::Other(future) }
     }
 
-    /// Whether only a store knows how long it takes.
-    pub(super) const fn is_open_ended(&self) -> bool {
-        matches!(self.for_what, For::Storage(..) | For::Beside | For::Refund(..) | For::Remedy(..))
+    /// Reports whether the length of the wait is unknown, so that a deadline has to bound it.
+    pub(super) const fn is_unbounded(&self) -> bool {
+        // A turn and a retry are sleeps, whose length was checked against `max_delay` when they began.
+        matches!(
+            self.reason,
+            WaitReason::Storage(..)
+                | WaitReason::Observer
+                | WaitReason::Refund(..)
+                | WaitReason::ErrorAction(..)
+        )
     }
 }
 
-/// The failure of a storage that is waited for no longer.
-pub(super) fn late() -> BackendError {
-    BackendError::new(ErrorKind::Timeout, "the storage has not answered for as long as a message may wait")
+/// Returns the failure of a storage that has not answered by the deadline.
+pub(super) fn timed_out() -> BackendError {
+    BackendError::new(
+        ErrorKind::Timeout,
+        "the storage did not answer within the time that a message may wait",
+    )
 }

@@ -1,30 +1,48 @@
-//! What is asked of a WebSocket message.
+//! The interface to WebSocket messages.
 
-/// A message of some implementation of the protocol.
+/// A message of an implementation of the WebSocket protocol. Those of tungstenite, with all libraries built
+/// on it, and of axum implement it; for another implementation, wrap its message in a type of yours, on its
+/// way out of the stream and into the sink.
 ///
-/// That of tungstenite is one, and so of all that are built on it. Another implementation's is wrapped in a type of
-/// yours, on its way out of the stream and into the sink.
+/// ```
+/// # #[cfg(feature = "websocket")] {
+/// use traffik::web::{WsKind, WsMessage};
+/// use tungstenite::Message;
+///
+/// let message = <Message as WsMessage>::text("hello".to_owned());
+/// assert_eq!((message.kind(), message.size()), (WsKind::Data, 5));
+/// # }
+/// ```
 pub trait WsMessage: Sized {
-    /// What kind of message it is.
+    /// Returns the kind of the message.
     fn kind(&self) -> WsKind;
 
-    /// How many bytes of payload it has.
+    /// Returns the length of the payload in bytes.
     fn size(&self) -> usize;
 
-    /// A message of text.
+    /// Returns a text message.
     fn text(text: String) -> Self;
 
-    /// A message that closes the connection, with a code of RFC 6455, section 7.4, and a reason of at most 123 bytes.
+    /// Returns a message that closes the connection, with a code of RFC 6455, section 7.4, and a reason of at
+    /// most 123 bytes.
     fn close(code: u16, reason: String) -> Self;
 }
 
-/// What kind of message one is.
+/// The kind of a message: only data messages are counted.
+///
+/// ```
+/// # #[cfg(feature = "websocket")] {
+/// use traffik::web::{WsKind, WsMessage};
+///
+/// assert_eq!(tungstenite::Message::Ping(Default::default()).kind(), WsKind::Control);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WsKind {
-    /// Text or bytes: what is counted.
+    /// Text or bytes; counted.
     Data,
-    /// A ping or a pong: passed on as it comes, and never counted.
+    /// A ping or a pong; never counted, and passed on as it comes.
     Control,
-    /// The end of what the peer sends: never counted, and passed on after all that came before it.
+    /// The close frame; never counted, and passed on after all messages before it.
     Close,
 }

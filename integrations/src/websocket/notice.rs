@@ -1,4 +1,4 @@
-//! What a peer whose message was dropped is told, and how often.
+//! Notices to a peer whose messages are dropped, and their frequency.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,20 +8,33 @@ use traffik_core::{Decision, Outcome, Verdict};
 use crate::http::denial::wait_of;
 use crate::http::headers::{millis, seconds};
 
-/// How often a peer whose messages are dropped is told so.
+/// The frequency of notices to a peer whose messages are dropped. Choose `EachWait` for clients that resume
+/// at the time they are given, and `Each` only for trusted ones.
+///
+/// ```
+/// # #[cfg(feature = "websocket")] {
+/// use traffik::runtime::Manual;
+/// use traffik::web::{WsNotices, WsPolicy};
+///
+/// let policy = WsPolicy::<u32, tungstenite::Message>::new(Manual::new()).notices(WsNotices::EachWait);
+/// # let _ = policy;
+/// assert_eq!(WsNotices::default(), WsNotices::EachWindow);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WsNotices {
-    /// Once in a window: not again before the limit would be whole again if the peer were silent, and not twice in a second.
+    /// One in a window: none until the limit would be unused again if the peer sent nothing, and at most one
+    /// a second.
     #[default]
     EachWindow,
-    /// Once for each wait: not again before the one it was told is over.
+    /// One for each wait: none before the wait of the last notice is over.
     EachWait,
-    /// For each message that is dropped. Whoever sends many is sent as many.
+    /// One for each dropped message, so that a flood is answered by a flood.
     Each,
 }
 
 impl WsNotices {
-    /// For how long a peer that is told now is not told again.
+    /// Returns how long no notice follows one that is sent now.
     pub(super) fn silence(self, outcome: Outcome, verdict: Option<&impl Verdict>) -> Duration {
         let wait = wait_of(outcome).unwrap_or(Duration::from_secs(1));
         match self {
@@ -32,7 +45,8 @@ impl WsNotices {
                 if let Some(verdict) = verdict {
                     verdict.for_each(&mut |decision: &Decision| {
                         if !decision.is_allowed() {
-                            // Of a message that can never pass nothing may have been used.
+                            // A message that can never pass may come when nothing is used, and `reset_after`
+                            // is 0.
                             let never = matches!(decision.outcome(), Outcome::Never);
                             let whole = if never { decision.window() } else { decision.reset_after() };
                             window = window.max(whole);
@@ -45,7 +59,18 @@ impl WsNotices {
     }
 }
 
-/// A value that is told with every notice.
+/// A value that every notice contains; see [`WsPolicy::extra`](super::WsPolicy::extra).
+///
+/// ```
+/// # #[cfg(feature = "websocket")] {
+/// use traffik::runtime::Manual;
+/// use traffik::web::{WsExtra, WsPolicy};
+///
+/// assert_eq!(WsExtra::from(7), WsExtra::Number(7));
+/// let policy = WsPolicy::<u32, tungstenite::Message>::new(Manual::new()).extra("room", 7);
+/// # let _ = policy;
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WsExtra {
@@ -53,7 +78,7 @@ pub enum WsExtra {
     Text(String),
     /// A whole number.
     Number(i64),
-    /// True or false.
+    /// A boolean.
     Flag(bool),
 }
 
@@ -76,7 +101,7 @@ impl From<bool> for WsExtra {
 }
 
 impl WsExtra {
-    /// Adds itself as a member of a JSON object that has members already.
+    /// Appends the value as a member to a JSON object that is not empty.
     pub(super) fn append(&self, name: &str, json: &mut String) {
         json.push(',');
         quote(name, json);
@@ -89,13 +114,13 @@ impl WsExtra {
     }
 }
 
-/// Text as JSON has it.
+/// Appends text as a JSON string.
 fn quote(text: &str, json: &mut String) {
     json.push('"');
     for character in text.chars() {
         match character {
             '"' | '\\' => json.extend(['\\', character]),
-            // Writing into a string cannot fail.
+            // Writing into a string never fails.
             control if control < ' ' => drop(write!(json, "\\u{:04x}", u32::from(control))),
             other => json.push(other),
         }
@@ -103,7 +128,7 @@ fn quote(text: &str, json: &mut String) {
     json.push('"');
 }
 
-/// A notice: how long to wait, or that waiting is in vain, and what else is to be told.
+/// Returns a notice as JSON: the wait, or that such a message can never pass, and the extras.
 pub(super) fn json(wait: Option<Duration>, has_failed: bool, extras: &str) -> String {
     let error = match (has_failed, wait) {
         (true, _) => "temporarily unavailable",

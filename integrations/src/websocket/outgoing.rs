@@ -1,83 +1,88 @@
-//! Messages of the throttle itself, and waiters for room to send.
+//! The state of the throttle's own messages, and the wakers of the sink.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// What was sent, and whether it has left.
+/// The state of the throttle's own messages: at most one is being flushed.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
-    pub(super) is_on_its_way: bool,
+    pub(super) is_flushing: bool,
     silent_until: Option<Instant>,
 }
 
 impl Replies {
-    /// Whether the peer knows already.
+    /// Reports whether the peer is not to get another notice yet.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.silent_until.is_some_and(|until| now < until)
     }
 
+    /// Suppresses notices from now on for this long.
     pub(super) fn silence(&mut self, now: Instant, how_long: Duration) {
         self.silent_until = now.checked_add(how_long);
     }
 }
 
-/// A socket wakes only the one who polled its sink last. Here that can be the reader, whose throttle has something to send,
-/// while the other half of the socket waits to send, too. So it is told to wake both.
-pub(super) struct Waiters {
-    both: Arc<Both>,
+/// The wakers of the tasks that wait for the sink: the reader, whose throttle sends notices, and the writer.
+///
+/// A socket wakes only the task that polled its sink last. It gets a waker that wakes both.
+pub(super) struct SinkWakers {
+    both: Arc<WakerPair>,
     waker: Waker,
 }
 
+/// The wakers of the reader and the writer, in this order.
 #[derive(Default)]
-struct Both(Mutex<[Option<Waker>; 2]>);
+struct WakerPair(Mutex<[Option<Waker>; 2]>);
 
-impl Waiters {
-    /// Whom to wake when the reader waits for the sink.
+impl SinkWakers {
+    /// Registers the reader, and returns the waker for the sink.
     pub(super) fn reader(&self, waker: &Waker) -> &Waker {
         self.note(0, waker)
     }
 
-    /// Whom to wake when the writer does.
+    /// Registers the writer, and returns the waker for the sink.
     pub(super) fn writer(&self, waker: &Waker) -> &Waker {
         self.note(1, waker)
     }
 
     fn note(&self, place: usize, waker: &Waker) -> &Waker {
+        // A poisoned lock is as good: no panic can leave half a waker.
         let mut both = self.both.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = both.get_mut(place)
             && !place.as_ref().is_some_and(|known| known.will_wake(waker))
         {
             let before = place.replace(waker.clone());
             drop(both);
-            // To drop a waker can drop a task, and with it whatever it holds.
+            // Dropping a waker can drop a task with all it holds, even this socket: not under the lock.
             drop(before);
         }
         &self.waker
     }
 }
 
-impl Default for Waiters {
+impl Default for SinkWakers {
     fn default() -> Self {
-        let both = Arc::<Both>::default();
+        let both = Arc::<WakerPair>::default();
         Self { waker: Waker::from(Arc::clone(&both)), both }
     }
 }
 
-impl Wake for Both {
+impl Wake for WakerPair {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        // The wakers are taken out first: a task that is woken may register again at once, on this thread.
         let wakers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
-impl fmt::Debug for Waiters {
+impl fmt::Debug for SinkWakers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waiters")
+        f.write_str("SinkWakers")
     }
 }

@@ -1,17 +1,17 @@
-//! For how long reading may be stopped, so that no ping goes without an answer for longer.
+//! A bound on the time for which reading is stopped, so that pings are answered in time.
 //!
-//! A ping may lie behind messages that wait, and nobody knows before they are read. So all the time that reading is stopped is
-//! counted together, is never more than the bound, and becomes less only as fast as time goes by in which it is not stopped: a
-//! ping that comes while what lies before it takes `u` to read is read after at most `2 u` and the bound.
+//! A ping may lie behind messages that wait, and it cannot be seen before they are read. So the time for
+//! which reading is stopped adds up to at most `bound`, and is paid back only by time in which reading is not
+//! stopped. If reading all before a ping takes the time `u`, the ping is read after at most `2 u + bound`.
 
 use std::time::{Duration, Instant};
 
-/// How much of the bound is used.
+/// The bound, and how much of it is used.
 #[derive(Debug)]
 pub(super) struct Patience {
     bound: Duration,
     used: Duration,
-    /// As of when.
+    /// The time as of which `used` is.
     at: Instant,
     is_stopped: bool,
 }
@@ -21,13 +21,13 @@ impl Patience {
         Self { bound, used: Duration::ZERO, at: now, is_stopped: false }
     }
 
-    /// For how long reading may be stopped from now on.
+    /// Returns how long reading may be stopped from now on.
     pub(super) fn left(&mut self, now: Instant) -> Duration {
         self.update(now);
         self.bound.saturating_sub(self.used)
     }
 
-    /// Whether reading is stopped from now on.
+    /// Sets whether reading is stopped from now on.
     pub(super) fn stop(&mut self, is_stopped: bool, now: Instant) {
         self.update(now);
         self.is_stopped = is_stopped;
@@ -39,7 +39,8 @@ impl Patience {
 
     fn update(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at);
-        // Where it took longer than it was to, since nobody polled, that is not held against the peer.
+        // stopped: used' = min(used + passed, bound); reading: used' = max(used - passed, 0). A stop that
+        // lasted longer than `bound`, since the stream was not polled, uses no more than `bound`.
         self.used = if self.is_stopped {
             self.used.saturating_add(passed).min(self.bound)
         } else {

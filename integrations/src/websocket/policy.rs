@@ -1,4 +1,4 @@
-//! What is the same for all connections: what a message costs, and what becomes of one that is too many.
+//! The settings that all connections share: the cost of a message, and the action for a denied one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,41 +9,59 @@ use traffik_runtimes::Runtime;
 
 use super::{WsAction, WsDenial, WsExtra, WsMessage, WsNotices, WsOnError};
 
-/// What a message costs, and what becomes of one that is too many: given to each [`WsThrottle`](super::WsThrottle), and
-/// shared by them in an `Arc`.
+/// The cost of a message, and the action for a denied one. Make one for all connections, and share it between
+/// their [`WsThrottle`](super::WsThrottle)s in an `Arc`.
 ///
-/// `C` is what the limit counts by and `T` the messages; both follow from where it is used.
+/// `C` is the type of costs of the strategy and `T` that of the messages; both are inferred from its use.
+///
+/// ```
+/// # #[cfg(feature = "websocket")] {
+/// use std::time::Duration;
+/// use traffik::runtime::Manual; // in a program: `Tokio` or `Smol`
+/// use traffik::web::{WsAction, WsPolicy};
+///
+/// let policy = WsPolicy::<u32, tungstenite::Message>::new(Manual::new())
+///     .by_bytes()
+///     .action(WsAction::Delay)
+///     .max_delay(Duration::from_secs(5));
+/// # let _ = policy;
+/// # }
+/// ```
 pub struct WsPolicy<C, T> {
-    pub(super) cost: Option<Box<Cost<C, T>>>,
+    pub(super) cost: Option<Box<CostFn<C, T>>>,
     pub(super) action: WsAction<T>,
     pub(super) max_delay: Duration,
     pub(super) notices: WsNotices,
-    pub(super) notice: Option<Box<Notice<T>>>,
+    pub(super) notice: Option<Box<NoticeFn<T>>>,
     pub(super) extras: String,
     pub(super) close: (u16, String),
-    /// As the throttle says, if nothing is.
+    /// The reaction to failures; `None` for the throttle's.
     pub(super) on_error: Option<WsOnError>,
     pub(super) now: Arc<dyn Fn() -> Instant + Send + Sync>,
-    pub(super) sleep: Box<Sleep>,
+    pub(super) sleep: Box<SleepFn>,
 }
 
-pub(super) type Sleep = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
-type Cost<C, T> = dyn Fn(&T) -> C + Send + Sync;
-type Notice<T> = dyn Fn(&WsDenial<'_, T>) -> T + Send + Sync;
+/// A function that sleeps.
+pub(super) type SleepFn = dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync;
+/// A function that returns the cost of a message.
+type CostFn<C, T> = dyn Fn(&T) -> C + Send + Sync;
+/// A function that returns the notice of a denial.
+type NoticeFn<T> = dyn Fn(&WsDenial<'_, T>) -> T + Send + Sync;
 
-/// Clients that ping wait for 20 s or more until they give up.
-const AT_MOST: Duration = Duration::from_secs(15);
+/// The default of `max_delay`: clients that ping wait for 20 s or more for the answer.
+const DEFAULT_MAX_DELAY: Duration = Duration::from_secs(15);
 
 impl<C, T> WsPolicy<C, T> {
-    /// Each message costs what its throttle says, 1 if that says nothing, and one that is too many is dropped, with a
-    /// notice to the peer. Waits, and the time between notices, are by this runtime.
+    /// Returns the default policy: each message costs what its throttle says, by default 1, and a denied
+    /// message is dropped, with a notice to the peer. Waits, and the time between notices, are measured by
+    /// `runtime`.
     #[must_use]
     pub fn new(runtime: impl Runtime) -> Self {
         let clock = runtime.clone();
         Self {
             cost: None,
             action: WsAction::Notice,
-            max_delay: AT_MOST,
+            max_delay: DEFAULT_MAX_DELAY,
             notices: WsNotices::EachWindow,
             notice: None,
             extras: String::new(),
@@ -54,40 +72,44 @@ impl<C, T> WsPolicy<C, T> {
         }
     }
 
-    /// A message costs what `cost` says. One of cost 0 always passes.
+    /// Charges each message the cost that `cost` returns. A message of cost 0 always passes. Defaults to the
+    /// cost of the throttle.
     ///
-    /// Of a pair of limits both are told, so that messages and bytes are limited together: `|message| (1, bytes(message))`.
+    /// A pair of limits takes a pair of costs, to limit messages and bytes together:
+    /// `|message| (1, bytes(message))`.
     #[must_use]
     pub fn cost_by(self, cost: impl Fn(&T) -> C + Send + Sync + 'static) -> Self {
         Self { cost: Some(Box::new(cost)), ..self }
     }
 
-    /// What is done with a message that is denied.
+    /// Sets the action for a denied message. Defaults to [`WsAction::Notice`].
     #[must_use]
     pub fn action(self, action: WsAction<T>) -> Self {
         Self { action, ..self }
     }
 
-    /// For how long a message may wait, for its turn or for the storage, and reading be stopped on the whole, if not for 15 s.
+    /// Sets how long a message may wait, for its turn or for the storage, and for how long reading may be
+    /// stopped in total. Defaults to 15 s.
     ///
-    /// A storage that takes longer has [failed](Self::on_error), with [`Timeout`](traffik_core::ErrorKind::Timeout): the message
-    /// may have been charged. So give its calls a deadline well below this. Messages that come faster than a slow storage
-    /// decides fail too, once what is allowed is used up, until there is a pause.
+    /// A storage that takes longer counts as [failed](Self::on_error) with
+    /// [`Timeout`](traffik_core::ErrorKind::Timeout); it may still charge the message. So give the calls of
+    /// the storage a timeout well below this. If messages come faster than a slow storage decides, they use
+    /// up the time together, and then fail until the peer pauses.
     ///
-    /// A ping of the peer's that lies behind messages that wait is answered when it is read, so this is to be less than
-    /// the peer waits for its pong; more is right for peers that send none.
+    /// A ping behind waiting messages is answered only when it is read. So set this below the time that peers
+    /// wait for a pong; more is right for peers that send no pings.
     #[must_use]
     pub fn max_delay(self, max_delay: Duration) -> Self {
         Self { max_delay, ..self }
     }
 
-    /// How often a peer is told.
+    /// Sets the frequency of notices. Defaults to [`WsNotices::EachWindow`].
     #[must_use]
     pub fn notices(self, notices: WsNotices) -> Self {
         Self { notices, ..self }
     }
 
-    /// What a peer is told, instead of JSON; [`WsDenial::notice`] is what it would be told otherwise.
+    /// Sets the notice, in place of the default JSON that [`WsDenial::notice`] returns.
     #[must_use]
     pub fn notice_by(self, notice: impl Fn(&WsDenial<'_, T>) -> T + Send + Sync + 'static) -> Self {
         Self { notice: Some(Box::new(notice)), ..self }
@@ -100,14 +122,14 @@ impl<C, T> WsPolicy<C, T> {
         self
     }
 
-    /// Connections that are closed for a message that is denied are closed with this code and reason, of which 123 bytes
-    /// are told.
+    /// Sets the code and the reason with which connections are closed for a denied message. Sends at most 123
+    /// bytes of the reason. Defaults to 1008 and `"rate limit exceeded"`.
     #[must_use]
     pub fn close_with(self, code: u16, reason: &str) -> Self {
         Self { close: (code, reason.to_owned()), ..self }
     }
 
-    /// What is done when the storage fails.
+    /// Sets the reaction to a failed storage. Defaults to that of the throttle.
     #[must_use]
     pub fn on_error(self, on_error: WsOnError) -> Self {
         Self { on_error: Some(on_error), ..self }
@@ -115,14 +137,14 @@ impl<C, T> WsPolicy<C, T> {
 }
 
 impl<T: WsMessage + 'static> WsPolicy<u32, T> {
-    /// A message costs its length in bytes. An empty one counts as one byte, so that nobody sends them for nothing.
+    /// Charges each message its length in bytes. An empty message costs 1, so that it is not free.
     #[must_use]
     pub fn by_bytes(self) -> Self {
         self.cost_by(bytes)
     }
 }
 
-/// What a message costs by its length.
+/// Returns the cost of a message by its length in bytes.
 fn bytes(message: &impl WsMessage) -> u32 {
     u32::try_from(message.size()).unwrap_or(u32::MAX).max(1)
 }

@@ -1,4 +1,4 @@
-//! What is sent goes through as it is; only who waits for the socket is seen to.
+//! The sink: messages to the peer pass unchanged. It only registers the writer's waker.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,8 +15,8 @@ where
     type Error = WsError<E>;
 
     fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), WsError<E>>> {
-        let Self { socket, waiters, .. } = &mut *self;
-        let waker = waiters.writer(context.waker());
+        let Self { socket, wakers, .. } = &mut *self;
+        let waker = wakers.writer(context.waker());
         Pin::new(socket).poll_ready(&mut Context::from_waker(waker)).map_err(WsError::Socket)
     }
 
@@ -25,14 +25,14 @@ where
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), WsError<E>>> {
-        let Self { socket, waiters, .. } = &mut *self;
-        let waker = waiters.writer(context.waker());
+        let Self { socket, wakers, .. } = &mut *self;
+        let waker = wakers.writer(context.waker());
         Pin::new(socket).poll_flush(&mut Context::from_waker(waker)).map_err(WsError::Socket)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), WsError<E>>> {
-        let Self { socket, waiters, .. } = &mut *self;
-        let waker = waiters.writer(context.waker());
+        let Self { socket, wakers, .. } = &mut *self;
+        let waker = wakers.writer(context.waker());
         Pin::new(socket).poll_close(&mut Context::from_waker(waker)).map_err(WsError::Socket)
     }
 }

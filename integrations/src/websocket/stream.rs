@@ -1,4 +1,4 @@
-//! What is read: messages that pass, one after another.
+//! The stream of messages that pass.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
@@ -9,14 +9,14 @@ use futures_sink::Sink;
 use traffik_core::Strategy;
 use traffik_core::storage::AsyncStorage;
 
-use super::deny::Next;
+use super::deny::MessageOutcome;
 use super::{WsError, WsKind, WsMessage, WsThrottle};
 
-/// How many messages are dropped before others get their turn.
-const AT_ONCE: u32 = 64;
+/// The number of messages that may be dropped in one poll, before the task yields.
+const MAX_DROPS_PER_POLL: u32 = 64;
 
-/// What the reader gets, or nothing yet.
-type Action<T, E> = Poll<ControlFlow<Option<Result<T, WsError<E>>>>>;
+/// One step of reading: an item to yield (`Break`), another step (`Continue`) or a wait.
+type ReadStep<T, E> = Poll<ControlFlow<Option<Result<T, WsError<E>>>>>;
 
 impl<W, S, M, T, E> Stream for WsThrottle<W, S, M, T>
 where
@@ -32,9 +32,11 @@ where
         if this.has_ended {
             return Poll::Ready(None);
         }
-        for _ in 0..AT_ONCE {
+        // A poll that drops many messages never returns to the executor, so it ends after so many steps and
+        // asks to be polled again.
+        for _ in 0..MAX_DROPS_PER_POLL {
             this.flush(context);
-            let step = if this.closing.is_some() { this.farewell(context) } else { this.step(context) };
+            let step = if this.closing.is_some() { this.finish_closing(context) } else { this.step(context) };
             if let Break(item) = ready!(step) {
                 if item.is_none() {
                     this.has_ended = true;
@@ -67,8 +69,8 @@ where
     M: AsyncStorage<S> + 'static,
     T: WsMessage,
 {
-    /// Sees to the message that waits, then to the one after it.
-    fn step(&mut self, context: &mut Context<'_>) -> Action<T, E> {
+    /// Polls the held message, then reads and decides on the next one.
+    fn step(&mut self, context: &mut Context<'_>) -> ReadStep<T, E> {
         if let Some(held) = &mut self.held
             && let Poll::Ready(answer) = held.poll(&self.policy.sleep, context)
             && let Some(held) = self.held.take()
@@ -76,16 +78,18 @@ where
             if self.patience.is_stopped() {
                 self.patience.stop(false, (self.policy.now)());
             }
-            let next = self.resume(held.asked, held.wait.for_what, answer, context);
+            let next = self.resume(held.check, held.wait.reason, answer, context);
             return Poll::Ready(follow(next));
         }
+        // Invariant: `next` is read only while `held` waits, so at most two messages are here, in their
+        // order.
         let message = match self.next.take_if(|_| self.held.is_none()) {
             Some(message) => message,
             None if self.next.is_some() => return Poll::Pending,
             None => match ready!(Pin::new(&mut self.socket).poll_next(context)) {
                 Some(Ok(message)) => message,
                 None => return Poll::Ready(Break(None)),
-                // Nobody is there any more for whom something could wait.
+                // The connection is gone: a message of it need not wait any more.
                 Some(Err(error)) => {
                     self.held = None;
                     return Poll::Ready(Break(Some(Err(WsError::Socket(error)))));
@@ -99,7 +103,7 @@ where
                 self.next = Some(message);
                 self.stop_reading();
                 if kind == WsKind::Close {
-                    // The peer does not wait for its answer until the reader sees this.
+                    // The peer gets the answer to its close now, not when the reader gets to it.
                     self.flush_own(context);
                 }
                 Continue(())
@@ -109,20 +113,21 @@ where
         })
     }
 
-    /// Closes the connection: says so, and waits until the peer agrees. What it sent before it knew is dropped.
-    fn farewell(&mut self, context: &mut Context<'_>) -> Action<T, E> {
+    /// Closes the connection: sends the close frame, and waits for the peer's. Drops the messages before
+    /// that.
+    fn finish_closing(&mut self, context: &mut Context<'_>) -> ReadStep<T, E> {
         (self.held, self.next) = (None, None);
         let Some(closing) = &mut self.closing else { return Poll::Ready(Break(None)) };
         if closing.deadline.as_mut().poll(context).is_ready() {
             return Poll::Ready(Break(None));
         }
-        while !self.replies.is_on_its_way {
+        while !self.replies.is_flushing {
             let Some(closing) = &mut self.closing else { break };
             let next = if closing.last.is_some() { &mut closing.last } else { &mut closing.message };
             if next.is_none() {
                 break;
             }
-            let waker = self.waiters.reader(context.waker());
+            let waker = self.wakers.reader(context.waker());
             let mut sink = Pin::new(&mut self.socket);
             match sink.as_mut().poll_ready(&mut Context::from_waker(waker)) {
                 Poll::Pending => break,
@@ -138,16 +143,17 @@ where
         match ready!(Pin::new(&mut self.socket).poll_next(context)) {
             Some(Ok(message)) if message.kind() == WsKind::Close => Poll::Ready(Break(Some(Ok(message)))),
             Some(Ok(_)) => Poll::Ready(Continue(())),
-            // However a peer goes that was told to, it is gone.
+            // The connection is being closed anyway, so an error of the socket is not one of the reader's.
             Some(Err(_)) | None => Poll::Ready(Break(None)),
         }
     }
 }
 
-fn follow<T, E>(next: Next<T, E>) -> ControlFlow<Option<Result<T, WsError<E>>>> {
+/// Returns the step that follows from the outcome of a message.
+fn follow<T, E>(next: MessageOutcome<T, E>) -> ControlFlow<Option<Result<T, WsError<E>>>> {
     match next {
-        Next::Pass(message) => Break(Some(Ok(message))),
-        Next::Raise(error) => Break(Some(Err(error))),
-        Next::Drop | Next::Wait => Continue(()),
+        MessageOutcome::Pass(message) => Break(Some(Ok(message))),
+        MessageOutcome::Raise(error) => Break(Some(Err(error))),
+        MessageOutcome::Drop | MessageOutcome::Wait => Continue(()),
     }
 }

@@ -1,4 +1,4 @@
-//! The messages of tungstenite, which all of its family share.
+//! Messages of tungstenite, which all of its family share.
 
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;

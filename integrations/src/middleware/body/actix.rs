@@ -6,16 +6,17 @@ use std::task::{Context, Poll, ready};
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
-use super::{Kind, KindProjection, ResponseBody};
+use super::{BodyKind, BodyKindProjection, ResponseBody};
 
-/// A body of known length that is empty is never asked for its end, and settles when it is dropped.
+/// The body as actix-web reads it. Actix-web never polls an empty body of known length: that one settles when
+/// it is dropped.
 impl<B: MessageBody> MessageBody for ResponseBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {
         match &self.kind {
-            Kind::Inner { body } | Kind::Metered { body, .. } => body.size(),
-            Kind::Own { bytes } => BodySize::Sized(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            BodyKind::Inner { body } | BodyKind::Metered { body, .. } => body.size(),
+            BodyKind::Own { bytes } => BodySize::Sized(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
         }
     }
 
@@ -24,18 +25,18 @@ impl<B: MessageBody> MessageBody for ResponseBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         match self.project().kind.project() {
-            KindProjection::Inner { body } => body.poll_next(context),
-            KindProjection::Metered { body, count } => {
+            BodyKindProjection::Inner { body } => body.poll_next(context),
+            BodyKindProjection::Metered { body, count } => {
                 if count.meter.is_some()
                     && let Some(data) = ready!(body.poll_next(context))
                 {
                     return Poll::Ready(Some(data.inspect(|data| count.add(data.len()))));
                 }
-                // The body ends once the books are settled.
+                // The end is reported only after the charge is settled.
                 ready!(count.poll_settle(context));
                 Poll::Ready(None)
             }
-            KindProjection::Own { bytes } => Poll::Ready(bytes.take().map(Ok)),
+            BodyKindProjection::Own { bytes } => Poll::Ready(bytes.take().map(Ok)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Puts a throttle in front of any tower service.
+//! The tower layer.
 
 use tower_layer::Layer;
 
@@ -8,6 +8,6 @@ impl<T, G: Clone> Layer<T> for ThrottleLayer<G> {
     type Service = Throttled<T, G>;
 
     fn layer(&self, inner: T) -> Self::Service {
-        Throttled::new(inner, self.gate.clone())
+        Throttled::new(inner, self.admission.clone())
     }
 }

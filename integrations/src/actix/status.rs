@@ -1,4 +1,4 @@
-//! Where a client stands, for handlers of actix-web.
+//! The extractor of a [`RateLimitStatus`] for handlers of actix-web.
 
 use std::future::{Ready, ready};
 
@@ -9,7 +9,10 @@ use http::Extensions;
 
 use crate::RateLimitStatus;
 
-/// The innermost throttle that has noted something on the request; ask for an `Option` where none may have.
+/// The status of the innermost throttle that wrote one on the request.
+///
+/// Extraction fails with status 500 if there is none: the throttle was built without
+/// [`expose`](crate::ThrottleBuilder::expose), or did not apply. Extract an `Option` where that can happen.
 impl FromRequest for RateLimitStatus {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
@@ -19,7 +22,7 @@ impl FromRequest for RateLimitStatus {
         let innermost = noted.get::<Extensions>().and_then(|noted| Self::all(noted).last().cloned());
         ready(innermost.ok_or_else(|| {
             ErrorInternalServerError(
-                "no throttle tells where the client stands; build it with expose(), or ask for an Option",
+                "the request has no RateLimitStatus; build the throttle with expose(), or extract an Option",
             )
         }))
     }

@@ -1,4 +1,4 @@
-//! Asks a throttle about one message after another, for one client.
+//! Checks messages of one client against a throttle.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use traffik_core::storage::{AsyncStorage, BackendError, Reply, WaitQueue};
 use traffik_core::{ErasedKey, Hit, Key, Op, Origin, Strategy};
 
 use crate::evaluate::TurnAccount;
-use crate::middleware::background::Spawn;
+use crate::middleware::background::SpawnFn;
 use crate::observe::RequestOutcome;
 use crate::throttle::{Client, Profile, ReceiptOf, nothing_fixed};
 
-/// A client of a throttle, ready to be asked about.
-pub(super) struct Meter<S: Strategy, M> {
+/// A client of a throttle, with its key made ready.
+pub(super) struct ClientMeter<S: Strategy, M> {
     pub(super) client: Client<S, M>,
-    /// What a storage is told of the client: a name that is hashed is hashed only once.
+    /// The bytes of the client's key: a key that has to be hashed is hashed once for all messages.
     key: Box<[u8]>,
 }
 
-/// What was asked.
-pub(super) enum Asked<V> {
+/// The reply to a check.
+pub(super) enum CheckReply<V> {
     /// The throttle is disabled.
-    Nothing,
-    /// The limit, with whether it is enforced for this client.
+    Disabled,
+    /// The storage's reply, and whether the limit is enforced for this client.
     Limit(Reply<V>, bool),
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
+impl<S: Strategy, M: AsyncStorage<S> + 'static> ClientMeter<S, M> {
     pub(super) fn new(client: Client<S, M>) -> Self {
         let mut key = Vec::new();
         client
@@ -36,37 +36,37 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         Self { client, key: key.into() }
     }
 
-    /// What a message costs if the policy does not say.
+    /// Returns the cost of a message for which the policy sets none.
     pub(super) const fn cost(&self) -> S::Cost {
         self.client.plan.hit.cost
     }
 
-    /// A message of this cost, as the limit sees it.
+    /// Returns the hit of a message of this cost.
     pub(super) const fn hit(&self, cost: S::Cost) -> Hit<S::Cost> {
         Hit { cost, class: self.client.plan.hit.class }
     }
 
-    /// Asks, and charges if it is admitted; by the limit as it is now.
-    pub(super) fn check(&self, cost: S::Cost) -> Asked<S::Verdict> {
+    /// Checks a message against the current limit, and charges it if it is admitted.
+    pub(super) fn check(&self, cost: S::Cost) -> CheckReply<S::Verdict> {
         self.apply(&Op::Check(self.hit(cost)))
     }
 
-    fn apply(&self, op: &Op<S>) -> Asked<S::Verdict> {
+    fn apply(&self, op: &Op<S>) -> CheckReply<S::Verdict> {
         let (throttle, plan) = (&self.client.throttle, &self.client.plan);
         let settings = throttle.0.settings.load();
         if !settings.enabled {
-            return Asked::Nothing;
+            return CheckReply::Disabled;
         }
         let limit = plan.strategy.as_ref().or(settings.strategy.fixed()).or(plan.settings.strategy.fixed());
         let storage = plan.storage.as_ref().or(throttle.storage());
         let (Some(limit), Some(storage)) = (limit, storage) else {
-            return Asked::Limit(Reply::ready(Err(nothing_fixed())), true);
+            return CheckReply::Limit(Reply::ready(Err(nothing_fixed())), true);
         };
         let reply = storage.apply(limit, self, op);
-        Asked::Limit(reply, settings.enforcement.holds_for(&plan.client))
+        CheckReply::Limit(reply, settings.enforcement.holds_for(&plan.client))
     }
 
-    /// The least wait that is told.
+    /// Returns the least wait to report.
     pub(super) fn min_wait(&self) -> Duration {
         self.client.throttle.0.settings.load().min_wait
     }
@@ -76,8 +76,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
         &self.client.throttle.0.profile
     }
 
-    /// Tells what became of a message, and where that comes from.
-    pub(super) fn tell(
+    /// Reports the outcome of a message, and the origin of the decision.
+    pub(super) fn report(
         &self,
         result: RequestOutcome,
         took: Option<Duration>,
@@ -88,7 +88,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Meter<S, M> {
     }
 }
 
-impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for Meter<S, M> {
+impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for ClientMeter<S, M> {
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         self.client.throttle.wait_queue(&self.client.plan)
     }
@@ -99,18 +99,18 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for Meter<S, M> {
 
     fn refund(&self, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Reply<S::Verdict> {
         match self.apply(&Op::Refund(hit, receipt)) {
-            Asked::Limit(reply, _) => reply,
-            Asked::Nothing => Reply::ready(Err(nothing_fixed())),
+            CheckReply::Limit(reply, _) => reply,
+            CheckReply::Disabled => Reply::ready(Err(nothing_fixed())),
         }
     }
 
-    fn spawner(&self) -> Option<&Arc<Spawn>> {
+    fn spawner(&self) -> Option<&Arc<SpawnFn>> {
         self.profile().spawner.as_ref()
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<S: Strategy, M> Key for Meter<S, M> {
+impl<S: Strategy, M> Key for ClientMeter<S, M> {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
         sink(&self.key);
     }
