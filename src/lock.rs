@@ -1,0 +1,50 @@
+//! Locks for critical sections of your own, across threads or machines.
+//!
+//! [`Locks`] waits for a lock and returns a guard. Where the locks are kept is a choice of its own:
+//!
+//! | to exclude | choose |
+//! |---|---|
+//! | threads and tasks of one process | [`MemoryLock`] |
+//! | processes, by one Redis | [`RedisLock`](crate::RedisLock) |
+//! | processes, by a majority of independent Redis servers | [`Redlock`](crate::Redlock) |
+//! | processes, by Memcached | [`MemcachedLock`](crate::MemcachedLock) |
+//!
+//! Every grant ends after its [`Ttl`], so a holder that has died blocks others for no longer. Every grant has a
+//! fencing token that is larger than those before it: pass the token to what the lock protects, and let that
+//! refuse a smaller one than it has seen.
+//!
+//! ```
+//! # #[cfg(feature = "manual")] {
+//! use traffik::lock::{Locks, MemoryLock};
+//! use traffik::runtime::Manual; // in a program: `Tokio` or `Smol`
+//!
+//! let runtime = Manual::new();
+//! let locks = Locks::new(MemoryLock::new(), runtime.clone());
+//! runtime.run(async {
+//!     let guard = locks.lock("invoices/7").await?;
+//!     assert!(locks.try_lock("invoices/7").await?.is_none());
+//!     guard.release().await
+//! })??;
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Locked`] makes a storage for limits of a lock and of a store that can get and set.
+
+#[cfg(feature = "memcached")]
+#[doc(inline)]
+pub use traffik_backends::MemcachedLock;
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use traffik_backends::RedisLock;
+#[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
+#[doc(inline)]
+pub use traffik_backends::Redlock;
+#[doc(inline)]
+pub use traffik_backends::lock::{
+    BLOCKING, BLOCKING_TIMEOUT, Grant, KeyValueStore, Lock, LockGuard, LockSettings, Locked, Locks,
+    MemoryLock, TTL, Ttl, defaults, set_defaults,
+};
+
+#[doc(hidden)]
+pub use traffik_backends::lock::*;
