@@ -1,8 +1,9 @@
 //! Storages over a store of your own that can compare and swap.
 //!
 //! Implement [`CompareAndSwap`] for the store, for example for a database with versioned rows, and put a
-//! [`Coalescing`] around it: that is a storage for every strategy. It performs operations on one key that come
-//! at the same time by one load and one swap, so processes contend for the key, not the tasks of a process.
+//! [`Coalescing`] around it: that is a storage for every strategy. It performs operations on one key that
+//! come at the same time by one load and one swap, so processes contend for the key, not the tasks of a
+//! process.
 //!
 //! ```
 //! # #[cfg(feature = "manual")] {
@@ -24,7 +25,12 @@
 //!         Ok(Versioned { bytes, version, now: SystemClock.now(), kept: None })
 //!     }
 //!
-//!     async fn swap(&self, key: &[u8], version: u64, new: Write) -> Result<Option<Versioned<u64>>, BackendError> {
+//!     async fn swap(
+//!         &self,
+//!         key: &[u8],
+//!         version: u64,
+//!         new: Write,
+//!     ) -> Result<Option<Versioned<u64>>, BackendError> {
 //!         {
 //!             let mut rows = self.0.lock().unwrap();
 //!             let row = rows.entry(key.to_vec()).or_default();
@@ -49,8 +55,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! For a store that can only get and set there is `Locked` (feature `locks`); Redis and Memcached have storages
-//! of their own.
+//! For a store that can only get and set there is `Locked` (feature `locks`); Redis and Memcached have
+//! storages of their own.
 
 #[doc(inline)]
 pub use traffik_backends::cas::{Coalescing, CompareAndSwap, Versioned, Write, state};

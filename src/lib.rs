@@ -4,8 +4,8 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 // Each item that users name is listed, so that its page stands in these docs with the features that it needs.
-// The hidden globs carry what stands in signatures and need not be named. Neither of them could do both: a glob
-// shows no features, and shows what its crate hides.
+// The hidden globs carry what stands in signatures and need not be named. Neither of them could do both: a
+// glob shows no features, and shows what its crate hides.
 
 #[cfg(feature = "std")]
 pub mod cas;

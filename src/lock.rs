@@ -9,9 +9,9 @@
 //! | processes, by a majority of independent Redis servers | [`Redlock`](crate::Redlock) |
 //! | processes, by Memcached | [`MemcachedLock`](crate::MemcachedLock) |
 //!
-//! Every grant ends after its [`Ttl`], so a holder that has died blocks others for no longer. Every grant has a
-//! fencing token that is larger than those before it: pass the token to what the lock protects, and let that
-//! refuse a smaller one than it has seen.
+//! Every grant ends after its [`Ttl`], so a holder that has died blocks others for no longer. Every grant has
+//! a fencing token that is larger than those before it: pass the token to what the lock protects, and let
+//! that refuse a smaller one than it has seen.
 //!
 //! ```
 //! # #[cfg(feature = "manual")] {

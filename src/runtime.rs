@@ -8,7 +8,7 @@
 //! | [`Smol`] | in programs on smol |
 //! | [`AsyncStd`] | in programs that already use async-std, which its authors discontinued |
 //! | [`Manual`] | in tests, also of your own: its time is virtual |
-//! | a type of yours | for any other runtime: implement [`Runtime`], and [`Connect`] for storages on servers |
+//! | a type of yours | on another runtime: implement [`Runtime`], and [`Connect`] for storages on servers |
 //!
 //! In firmware, `EmbassyClock` (feature `embassy-time`) is a clock and a timer.
 //!

@@ -1,7 +1,8 @@
 //! The rate-limiting algorithms, and the interface for one of your own.
 //!
 //! A strategy decides on a hit as a pure function of a state and the time. Give it to a
-//! [`Limiter`](crate::Limiter) or to a throttle, together with a [storage](crate::storage) that keeps the states.
+//! [`Limiter`](crate::Limiter) or to a throttle, together with a [storage](crate::storage) that keeps the
+//! states.
 //!
 //! | to | choose |
 //! |---|---|
@@ -9,7 +10,7 @@
 //! | space hits evenly, with or without a burst | [`Gcra`] |
 //! | count per minute, hour or day, as cheaply as possible | [`FixedWindow`] |
 //! | count without the double burst at the edge of a window | [`SlidingWindow`] |
-//! | never exceed the limit in any window | [`StrictWindow`]; [`SlidingLog`] and [`HeapLog`] to the microsecond |
+//! | never exceed the limit in any window | [`StrictWindow`]; to the microsecond [`SlidingLog`], [`HeapLog`] |
 //! | drain at a rate, without bursts | [`LeakyBucket`] |
 //! | delay hits instead of denying them | [`LeakyBucketQueue`] |
 //! | carry unused quota over to the next window | [`QuotaRollover`] |

@@ -21,7 +21,7 @@
 //!
 //! | to choose | see |
 //! |---|---|
-//! | the client that a request is counted for | [`Identify`]: [`Peer`], [`ClientAddress`], [`ApiKey`], [`Header`], .. |
+//! | the client that a request is counted for | [`Peer`], [`ClientAddress`], [`ApiKey`], .. |
 //! | the requests that a throttle applies to | [`Rule`] |
 //! | the answer when the storage fails | [`OnError`] |
 //! | the headers of a response | [`HeaderFormat`] |

@@ -140,7 +140,8 @@ impl<R: Runtime> Interval<R> {
         Self { runtime, period, next }
     }
 
-    /// Waits for the next tick, for at most one period. Dropping the future leaves the tick to the next call.
+    /// Waits for the next tick: for at most one period, or forever if an `Instant` cannot represent the tick.
+    /// Dropping the future leaves the tick to the next call.
     pub async fn tick(&mut self) {
         // `next` changes only after the sleep, so a future that is dropped there has used no tick.
         let Some(next) = self.next else { return pending().await };

@@ -62,7 +62,10 @@ fn a_store_that_never_answers_stops_reading_no_longer_than_the_bound() {
             let (mut socket, tally) = connect(&runtime, (&store, limit, Enforcement::Full), raising).await;
             store.next(&[LOST, WELL]);
             let (told, took) = ping(&runtime, &mut socket, 2).await;
-            assert_eq!(told, ["raised: the storage has not answered for as long as a message may wait", "1"]);
+            assert_eq!(
+                told,
+                ["raised: the storage did not answer within the time that a message may wait", "1"]
+            );
             assert_eq!((took, tally.count("messages", RequestOutcome::Failed)), (BOUND, 1));
 
             // Where nothing comes after it, a message waits as long, and nothing is stopped.

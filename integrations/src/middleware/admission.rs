@@ -56,7 +56,7 @@ pub trait Admission: Clone + Send + Sync + 'static {
     ///
     /// Poll the returned future, if any, beside the service: it reports what a throttle in shadow mode would
     /// have decided. It waits for the storage, so for no longer than the storage's own timeout. Dropping it
-    /// loses that report; the request itself is unaffected.
+    /// may lose that report and the charge of that throttle; the request itself is unaffected.
     fn mark(&self, permit: &mut Self::Permit, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>>;
 
     /// Adds the rate-limit headers to the head of the response, and settles charges that depend on it.
