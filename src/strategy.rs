@@ -10,7 +10,7 @@
 //! | space hits evenly, with or without a burst | [`Gcra`] |
 //! | count per minute, hour or day, as cheaply as possible | [`FixedWindow`] |
 //! | count without the double burst at the edge of a window | [`SlidingWindow`] |
-//! | never exceed the limit in any window | [`StrictWindow`]; to the microsecond [`SlidingLog`], [`HeapLog`] |
+//! | keep to the limit in every window | [`StrictWindow`]; to the microsecond: [`SlidingLog`], [`HeapLog`] |
 //! | drain at a rate, without bursts | [`LeakyBucket`] |
 //! | delay hits instead of denying them | [`LeakyBucketQueue`] |
 //! | carry unused quota over to the next window | [`QuotaRollover`] |
