@@ -42,27 +42,27 @@ use crate::spec::Spec;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ConfigFile {
     #[serde(default)]
-    throttle: Vec<Table>,
+    throttle: Vec<ThrottleTable>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct ThrottleTable {
     uid: Spanned<String>,
-    rate: Option<Read<Rate>>,
-    rates: Option<Spanned<Vec<Read<Rate>>>>,
-    strategy: Option<Spanned<Read<Spec>>>,
-    storage: Option<Read<StorageSpec>>,
-    key: Option<OneOrMore<Read<KeySpec>>>,
+    rate: Option<TextValue<Rate>>,
+    rates: Option<Spanned<Vec<TextValue<Rate>>>>,
+    strategy: Option<Spanned<TextValue<Spec>>>,
+    storage: Option<TextValue<StorageSpec>>,
+    key: Option<OneOrMore<TextValue<KeySpec>>>,
     cost: Option<u32>,
     #[serde(rename = "cost-header", alias = "cost_header")]
-    cost_header: Option<Read<HeaderName>>,
+    cost_header: Option<TextValue<HeaderName>>,
     rules: Option<OneOrMore<RuleTable>>,
     #[serde(alias = "on-error")]
-    on_error: Option<Spanned<Read<OnErrorSpec>>>,
-    headers: Option<Read<Headers>>,
+    on_error: Option<Spanned<TextValue<OnErrorSpec>>>,
+    headers: Option<TextValue<Headers>>,
     #[serde(default)]
     shadow: bool,
 }
@@ -70,16 +70,16 @@ struct Table {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleTable {
-    path: Option<Read<Pattern>>,
-    methods: Option<Vec<Read<RuleMethod>>>,
+    path: Option<TextValue<PathPattern>>,
+    methods: Option<Vec<TextValue<RuleMethod>>>,
     #[serde(default, rename = "ignore-case", alias = "ignore_case")]
     ignore_case: bool,
 }
 
 /// A text that is read as something else, so that what is wrong with it is told at its line.
-struct Read<T>(T);
+struct TextValue<T>(T);
 
-impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Read<T> {
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for TextValue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map(Self).map_err(de::Error::custom)
     }
@@ -116,9 +116,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
 }
 
 /// A path pattern that can be compiled.
-struct Pattern(String);
+struct PathPattern(String);
 
-impl FromStr for Pattern {
+impl FromStr for PathPattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -162,7 +162,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<ThrottlePlan>, String> {
 }
 
 fn parse(text: &str) -> Result<Vec<ThrottlePlan>, String> {
-    let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+    let file: ConfigFile = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
     if file.throttle.is_empty() {
         return Err("line 1: there is no [[throttle]] in it; write one with a uid and a rate".to_owned());
     }
@@ -185,7 +185,7 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.get(..at).unwrap_or(text).matches('\n').count()
 }
 
-fn plan(text: &str, table: Table) -> Result<ThrottlePlan, (Option<usize>, String)> {
+fn plan(text: &str, table: ThrottleTable) -> Result<ThrottlePlan, (Option<usize>, String)> {
     let plain = |error: &str| (None, error.to_owned());
     let uid = table.uid.into_inner();
     let rates: Vec<Rate> = match (table.rate, table.rates) {

@@ -14,13 +14,13 @@ use hyper_tungstenite::{HyperWebsocketStream, is_upgrade_request, upgrade};
 use tokio::sync::watch::{Receiver, Sender};
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::{AsyncStorage, BoxFuture};
-use traffik::web::{ClientKey, Tally, Throttle, WsAction as Action, WsError, WsPolicy, WsThrottle};
+use traffik::web::{ClientKey, Tally, Throttle, WsAction, WsError, WsPolicy, WsThrottle};
 use traffik::{Class, Strategy};
 
 use crate::limit::{AnyLimit, Limit};
-use crate::options::{Options, WsAction};
-use crate::reply::{Reply, text};
-use crate::strategy::Limits;
+use crate::options::{Options, WsActionOption};
+use crate::response::{GatewayResponse, text};
+use crate::strategy::RateLimits;
 
 /// The longest message.
 const LONGEST: usize = 1 << 20;
@@ -28,22 +28,22 @@ const LONGEST: usize = 1 << 20;
 /// Answers those who want a WebSocket.
 #[derive(Clone)]
 pub(crate) struct Echo {
-    serve: Serve,
+    serve: ServeFn,
     /// How messages are limited, in words, if they are.
     pub(crate) messages: Option<String>,
     end: Sender<bool>,
 }
 
 /// Serves a connection to its end; the same type whatever the strategy.
-type Serve = Arc<dyn Fn(HyperWebsocketStream, Receiver<bool>) -> BoxFuture<'static, ()> + Send + Sync>;
+type ServeFn = Arc<dyn Fn(HyperWebsocketStream, Receiver<bool>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Echo {
     pub(crate) fn new(options: &Options, tally: &Tally, end: &Sender<bool>) -> Result<Self, String> {
         let (spec, how) = (&options.strategy, &options.strategy.text);
         let (beyond, action) = match options.ws_action {
-            WsAction::Message => ("told", Action::Notice),
-            WsAction::Close => ("closed", Action::Close),
-            WsAction::Delay => ("delayed", Action::Delay),
+            WsActionOption::Message => ("told", WsAction::Notice),
+            WsActionOption::Close => ("closed", WsAction::Close),
+            WsActionOption::Delay => ("delayed", WsAction::Delay),
         };
         let policy = WsPolicy::new(Tokio).action(action);
         let serve = match options.ws_rate {
@@ -51,8 +51,8 @@ impl Echo {
             Some(rate) => {
                 let (class, tally) = (spec.plain.class, Some(tally.clone()));
                 match spec.limits("--ws-rate", &[rate])? {
-                    Limits::Any(limits) => serving(limits, class, policy, tally),
-                    Limits::Log(limits) => serving(limits, class, policy, tally),
+                    RateLimits::Any(limits) => serving(limits, class, policy, tally),
+                    RateLimits::Log(limits) => serving(limits, class, policy, tally),
                 }
             }
         };
@@ -61,7 +61,7 @@ impl Echo {
     }
 
     /// Upgrades a connection, and serves it beside the others.
-    pub(crate) fn answer(&self, request: Request<Incoming>) -> Reply {
+    pub(crate) fn answer(&self, request: Request<Incoming>) -> GatewayResponse {
         if !is_upgrade_request(&request) {
             let mut reply = text(StatusCode::UPGRADE_REQUIRED, "here is a WebSocket\n");
             reply.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -96,7 +96,7 @@ fn serving<L: Limit>(
     class: Class,
     policy: WsPolicy<u32, Message>,
     tally: Option<Tally>,
-) -> Result<Serve, String> {
+) -> Result<ServeFn, String> {
     let limit = limits.into_iter().next().ok_or("--ws-rate is no limit")?;
     let throttle = Throttle::in_memory("messages", limit);
     let throttle = match tally {

@@ -8,17 +8,17 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::watch::Sender;
 
-use crate::reply::Body;
+use crate::response::Body;
 
 /// How many samples are kept: one a second, for five minutes.
 const KEPT: usize = 300;
 
 /// What is told, a line each.
 #[derive(Default)]
-pub(crate) struct Events(Sender<Told>);
+pub(crate) struct Events(Sender<SampleLog>);
 
 #[derive(Default)]
-struct Told {
+struct SampleLog {
     samples: VecDeque<String>,
     /// How many there were in all.
     number: u64,

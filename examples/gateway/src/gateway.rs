@@ -10,17 +10,17 @@ use traffik::web::Tally;
 use crate::echo::Echo;
 use crate::events::Events;
 use crate::options::Options;
-use crate::plan::{Common, ThrottlePlan};
+use crate::plan::{CommonSettings, ThrottlePlan};
 use crate::stores::Stores;
-use crate::throttles::{Control, Limited, Maker};
+use crate::throttles::{Pipeline, PipelineBuilder, ThrottleControl};
 use crate::upstream::Upstream;
 
 /// The state that every request is answered from.
 pub(crate) struct Gateway {
-    pub(crate) limited: ArcSwap<Limited>,
+    pub(crate) pipeline: ArcSwap<Pipeline>,
     pub(crate) tally: Tally,
     pub(crate) events: Events,
-    pub(crate) common: Common,
+    pub(crate) common: CommonSettings,
     pub(crate) upstream: Upstream,
     stores: Mutex<Stores>,
     /// Asks whatever is open to end. All that is open holds a receiver.
@@ -34,9 +34,10 @@ impl Gateway {
         let echo = Echo::new(options, &tally, &end)?;
         let upstream = Upstream::new(options.upstream.clone(), echo);
         let mut stores = Stores::default();
-        let limited = Maker::new(&common, &mut stores, &tally).limited(&plans, upstream.clone())?;
+        let pipeline =
+            PipelineBuilder::new(&common, &mut stores, &tally).pipeline(&plans, upstream.clone())?;
         Ok(Self {
-            limited: ArcSwap::from_pointee(limited),
+            pipeline: ArcSwap::from_pointee(pipeline),
             tally,
             events: Events::default(),
             common,
@@ -52,23 +53,23 @@ impl Gateway {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken only if all of the throttles can be made.
         let mut next = stores.clone();
-        let maker = Maker::new(&self.common, &mut next, &self.tally);
-        let limited = maker.limited(plans, self.upstream.clone())?;
+        let maker = PipelineBuilder::new(&self.common, &mut next, &self.tally);
+        let pipeline = maker.pipeline(plans, self.upstream.clone())?;
         let forgotten = std::mem::take(&mut next.forgotten);
         *stores = next;
-        self.limited.store(Arc::new(limited));
+        self.pipeline.store(Arc::new(pipeline));
         Ok(forgotten)
     }
 
     /// Returns those who were denied most, of all throttles.
     pub(crate) fn denied_most(&self) -> Vec<DeniedKey> {
-        let limited = self.limited.load();
-        let most = |control: &Control| {
+        let pipeline = self.pipeline.load();
+        let most = |control: &ThrottleControl| {
             let mut most = control.denials.most();
             most.iter_mut().for_each(|it| it.name = format!("{} {}", it.name, control.uid));
             most
         };
-        let mut all: Vec<_> = limited.controls.iter().flat_map(most).collect();
+        let mut all: Vec<_> = pipeline.controls.iter().flat_map(most).collect();
         all.sort_by_key(|it| std::cmp::Reverse(it.denials));
         all
     }

@@ -91,13 +91,13 @@ impl std::fmt::Display for KeySpec {
 
 /// Several ways to count a client, together; and whom not to count.
 #[derive(Clone, Debug)]
-pub(crate) struct Keys {
+pub(crate) struct ClientKeys {
     pub(crate) keys: Vec<KeySpec>,
     pub(crate) exempt: Networks,
     pub(crate) trusted: Networks,
 }
 
-impl Keys {
+impl ClientKeys {
     /// Counts so. Who is exempt is told by the header that the client is counted by, if it is by one.
     pub(crate) fn identifier(&self) -> Arc<dyn Identify> {
         let mut vias = self.keys.iter().filter_map(|key| match key {

@@ -23,7 +23,7 @@ pub(crate) const LARGE_WRAPPED: usize = LARGE + 3 * WRAPPER;
 pub(crate) const WRAPPER: usize = 16;
 
 /// A strategy whose state takes at most `LEN` bytes.
-pub(crate) type Chosen<const LEN: usize> = Arc<dyn ErasedScale<LEN>>;
+pub(crate) type DynStrategy<const LEN: usize> = Arc<dyn ErasedScale<LEN>>;
 
 /// A limit that a throttle is made of.
 pub(crate) trait Limit: Scale + Strategy<Cost = u32, Stat: Stats> {
@@ -49,12 +49,12 @@ pub(crate) enum AnyLimit {
 /// A strategy behind a pointer, with the pointer itself for a limit that comes in its place.
 #[derive(Clone)]
 pub(crate) struct ErasedLimit<const LEN: usize> {
-    pointer: Chosen<LEN>,
-    limit: Erased<Chosen<LEN>, LEN>,
+    pointer: DynStrategy<LEN>,
+    limit: Erased<DynStrategy<LEN>, LEN>,
 }
 
-impl<const LEN: usize> From<Chosen<LEN>> for ErasedLimit<LEN> {
-    fn from(pointer: Chosen<LEN>) -> Self {
+impl<const LEN: usize> From<DynStrategy<LEN>> for ErasedLimit<LEN> {
+    fn from(pointer: DynStrategy<LEN>) -> Self {
         Self { limit: Erased::new(Arc::clone(&pointer)), pointer }
     }
 }
@@ -91,7 +91,7 @@ impl Limit for AnyLimit {
     }
 
     fn unlimited() -> Result<Self, String> {
-        let unlimited: Chosen<SMALL> = Arc::new(FixedWindow::new(Rate::UNLIMITED));
+        let unlimited: DynStrategy<SMALL> = Arc::new(FixedWindow::new(Rate::UNLIMITED));
         Ok(Self::Small(unlimited.into()))
     }
 

@@ -12,9 +12,9 @@ use traffik::{MemcachedStorage, Rate};
 
 use crate::config;
 use crate::keys::KeySpec;
-use crate::parameters::Time;
+use crate::parameters::PositiveDuration;
 use crate::plain::message;
-use crate::plan::{Common, Headers, OnErrorSpec, StorageSpec, ThrottlePlan, server};
+use crate::plan::{CommonSettings, Headers, OnErrorSpec, StorageSpec, ThrottlePlan, server};
 use crate::spec::{self, Spec};
 
 /// A reverse proxy that limits what passes through it.
@@ -55,12 +55,12 @@ pub(crate) struct Options {
     /// answered as --on-error says. A call takes one round trip, or two where the storage does not know the
     /// strategy: take three round trips at least.
     #[arg(long, value_name = "TIME", default_value = "50ms", allow_hyphen_values = true)]
-    pub(crate) timeout: Time,
+    pub(crate) timeout: PositiveDuration,
 
     /// How long connecting to a shared storage may take. It goes on in the background: requests wait no
     /// longer than --timeout for it.
     #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
-    pub(crate) connect_timeout: Time,
+    pub(crate) connect_timeout: PositiveDuration,
 
     /// Whom to count for: peer, forwarded (as trusted proxies tell it) or header:NAME. Several are combined.
     ///
@@ -125,8 +125,8 @@ pub(crate) struct Options {
 
     /// What becomes of a message that is too many: it is dropped, with a message that tells so; the
     /// connection is closed; or it waits.
-    #[arg(long, value_enum, default_value_t = WsAction::Message, requires = "ws_rate")]
-    pub(crate) ws_action: WsAction,
+    #[arg(long, value_enum, default_value_t = WsActionOption::Message, requires = "ws_rate")]
+    pub(crate) ws_action: WsActionOption,
 
     /// Throttles in TOML; read again when the file changes and on SIGHUP.
     ///
@@ -168,7 +168,7 @@ pub(crate) struct Options {
 
 /// What becomes of a WebSocket message that is too many.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum WsAction {
+pub(crate) enum WsActionOption {
     Message,
     Close,
     Delay,
@@ -252,7 +252,7 @@ impl Options {
     }
 
     /// What all throttles have in common.
-    pub(crate) fn common(&self) -> Result<Common, String> {
+    pub(crate) fn common(&self) -> Result<CommonSettings, String> {
         let networks = |texts: &[String]| {
             Networks::parse(texts.iter().map(String::as_str)).map_err(|error| error.to_string())
         };
@@ -270,7 +270,7 @@ impl Options {
         if let Some(header) = &self.region_header {
             classes = classes.region(header.clone());
         }
-        Ok(Common {
+        Ok(CommonSettings {
             tasks: TaskTracker::new(),
             namespace: self.namespace.clone(),
             is_check: self.check,

@@ -15,16 +15,16 @@ use crate::caller;
 use crate::gateway::Gateway;
 use crate::keys::decoded;
 use crate::page;
-use crate::reply::{Reply, streamed, text, typed};
+use crate::response::{GatewayResponse, streamed, text, typed};
 use crate::stores;
-use crate::throttles::Control;
+use crate::throttles::ThrottleControl;
 
 /// What its own paths begin with.
 pub(crate) const BELOW: &str = "/_traffik/";
 
 /// Who is answered.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Whom {
+pub(crate) enum Audience {
     /// Whoever comes, but for the pages of other sites.
     Everybody,
     /// Whoever is on this machine and not passing anybody on.
@@ -36,17 +36,17 @@ pub(crate) enum Whom {
 pub(crate) async fn answer<B>(
     request: &Request<B>,
     peer: SocketAddr,
-    whom: Whom,
+    audience: Audience,
     gateway: &Gateway,
-) -> Reply {
+) -> GatewayResponse {
     let not_found = || text(StatusCode::NOT_FOUND, "not found\n");
-    match whom {
-        Whom::Nobody => return not_found(),
-        Whom::ThisMachine if !caller::is_here(request, peer) => return not_found(),
-        Whom::Everybody if caller::is_of_another_site(request) => {
+    match audience {
+        Audience::Nobody => return not_found(),
+        Audience::ThisMachine if !caller::is_here(request, peer) => return not_found(),
+        Audience::Everybody if caller::is_of_another_site(request) => {
             return text(StatusCode::FORBIDDEN, "not for the pages of another site\n");
         }
-        Whom::ThisMachine | Whom::Everybody => {}
+        Audience::ThisMachine | Audience::Everybody => {}
     }
     let Some(path) = request.uri().path().strip_prefix(BELOW) else { return not_found() };
     let reads = request.method() == Method::GET || request.method() == Method::HEAD;
@@ -56,9 +56,9 @@ pub(crate) async fn answer<B>(
         _ if !reads => only("GET"),
         "health" => health(gateway).await,
         "metrics" => {
-            let limited = gateway.limited.load();
-            limited.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
-            let stores = stores::prometheus(&limited.stores);
+            let pipeline = gateway.pipeline.load();
+            pipeline.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
+            let stores = stores::prometheus(&pipeline.stores);
             typed("text/plain; version=0.0.4", gateway.tally.prometheus() + &stores)
         }
         "denied" => {
@@ -77,20 +77,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether every throttle can decide, and how the stores are behind them: each is asked to write. A store of
 /// several servers is ready as long as one of them is.
-async fn health(gateway: &Gateway) -> Reply {
-    let (limited, patience) = (gateway.limited.load_full(), gateway.common.timeout.max(PATIENCE));
-    let looks = limited.stores.iter().map(|store| async move {
+async fn health(gateway: &Gateway) -> GatewayResponse {
+    let (pipeline, patience) = (gateway.pipeline.load_full(), gateway.common.timeout.max(PATIENCE));
+    let looks = pipeline.stores.iter().map(|store| async move {
         let late = |_| Err(format!("{} did not answer within {patience:?}", store.name()));
         let ready = Tokio.timeout(patience, store.ready()).await.unwrap_or_else(late);
         ready.err().filter(|_| store.is_down()).map(|error| (store.name(), error))
     });
     let down: Vec<_> = join_all(looks).await.into_iter().flatten().collect();
-    let needed = |name: &str| limited.controls.iter().any(|control| control.needs.as_deref() == Some(name));
+    let needed = |name: &str| pipeline.controls.iter().any(|control| control.needs.as_deref() == Some(name));
     let (status, mut told) = match down.iter().find(|(name, _)| needed(name)) {
         Some((_, error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),
         None => (StatusCode::OK, "ready\n".to_owned()),
     };
-    told.extend(limited.stores.iter().map(|store| format!("{store}\n")));
+    told.extend(pipeline.stores.iter().map(|store| format!("{store}\n")));
     text(status, told)
 }
 
@@ -100,9 +100,9 @@ fn asked<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     pairs.filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
-async fn stat(query: Option<&str>, gateway: &Gateway) -> Reply {
+async fn stat(query: Option<&str>, gateway: &Gateway) -> GatewayResponse {
     let Some(key) = asked(query, "key") else { return bad("say whose figures: ?key=127.0.0.1") };
-    let controls = gateway.limited.load().controls.clone();
+    let controls = gateway.pipeline.load().controls.clone();
     let (mut throttles, mut known, mut failed) = (Vec::new(), false, false);
     for control in controls.iter() {
         let label = |name| asked(query, name).map(|name| Label::named(&decoded(name)));
@@ -132,7 +132,7 @@ async fn stat(query: Option<&str>, gateway: &Gateway) -> Reply {
     reply
 }
 
-fn policies(control: &Control, figures: &[StatsSnapshot]) -> Vec<Value> {
+fn policies(control: &ThrottleControl, figures: &[StatsSnapshot]) -> Vec<Value> {
     let policy = |(name, reported): (&String, &StatsSnapshot)| {
         let figures: Value = reported.iter().map(|(name, figure)| (name, value(figure))).collect();
         json!({ "policy": name, "figures": figures })
@@ -153,9 +153,9 @@ fn value(figure: StatValue) -> Value {
     }
 }
 
-async fn reset(query: Option<&str>, gateway: &Gateway) -> Reply {
+async fn reset(query: Option<&str>, gateway: &Gateway) -> GatewayResponse {
     let Some(key) = asked(query, "key") else { return bad("say whom to forget: ?key=127.0.0.1") };
-    let controls = gateway.limited.load().controls.clone();
+    let controls = gateway.pipeline.load().controls.clone();
     let (mut known, mut errors) = (false, String::new());
     for control in controls.iter() {
         match control.keys.client(key) {
@@ -171,11 +171,11 @@ async fn reset(query: Option<&str>, gateway: &Gateway) -> Reply {
     if known { text(StatusCode::OK, "forgotten\n") } else { text(StatusCode::BAD_REQUEST, errors) }
 }
 
-fn bad(advice: &str) -> Reply {
+fn bad(advice: &str) -> GatewayResponse {
     text(StatusCode::BAD_REQUEST, format!("{advice}\n"))
 }
 
-fn only(methods: &'static str) -> Reply {
+fn only(methods: &'static str) -> GatewayResponse {
     let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
     reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     reply

@@ -8,14 +8,14 @@ use traffik::Origin;
 use traffik::web::RequestOutcome;
 
 use crate::gateway::Gateway;
-use crate::reply::{Reply, typed};
-use crate::stores::Shared;
+use crate::response::{GatewayResponse, typed};
+use crate::stores::SharedStore;
 
 /// How many of those denied most the page shows.
 const TOP: usize = 10;
 
 /// The page itself: one file, which needs nothing else.
-pub(crate) fn html() -> Reply {
+pub(crate) fn html() -> GatewayResponse {
     const PAGE: &str = include_str!("page.html");
     const POLICY: HeaderValue = HeaderValue::from_static(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:",
@@ -28,7 +28,7 @@ pub(crate) fn html() -> Reply {
 /// What has happened so far.
 pub(crate) fn sample(gateway: &Gateway) -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let limited = gateway.limited.load();
+    let pipeline = gateway.pipeline.load();
     let throttle = |uid: &str| {
         let sum = |results: &[RequestOutcome]| {
             results.iter().map(|result| gateway.tally.count(uid, *result)).sum::<u64>()
@@ -43,13 +43,13 @@ pub(crate) fn sample(gateway: &Gateway) -> String {
             "open": gateway.tally.decisions(uid, Origin::DegradedOpen),
         })
     };
-    let throttles: Vec<_> = limited.controls.iter().map(|control| throttle(&control.uid)).collect();
+    let throttles: Vec<_> = pipeline.controls.iter().map(|control| throttle(&control.uid)).collect();
     let top = gateway.denied_most().into_iter().take(TOP);
     let top: Vec<_> = top.map(|it| json!({ "name": it.name, "denials": it.denials })).collect();
-    limited.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
+    pipeline.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
     let errors: Value = gateway.tally.errors().filter(|(_, count)| *count > 0).collect();
-    let store = |it: &Shared| json!({ "name": it.name(), "state": it.state() });
-    let stores: Vec<_> = limited.stores.iter().map(store).collect();
+    let store = |it: &SharedStore| json!({ "name": it.name(), "state": it.state() });
+    let stores: Vec<_> = pipeline.stores.iter().map(store).collect();
     json!({ "at": seconds, "throttles": throttles, "top": top, "errors": errors, "stores": stores })
         .to_string()
 }

@@ -86,9 +86,9 @@ pub(crate) fn listed(names: &[&str]) -> String {
 
 /// A time that is more than none, written as the period of a rate.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Time(pub(crate) Duration);
+pub(crate) struct PositiveDuration(pub(crate) Duration);
 
-impl FromStr for Time {
+impl FromStr for PositiveDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

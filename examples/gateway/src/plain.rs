@@ -11,12 +11,12 @@ use traffik::{
     QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, TokenBucket,
 };
 
-use crate::limit::{Chosen, LARGE, SMALL};
-use crate::parameters::{PART, Parameters, TIME, Time, WHOLE};
+use crate::limit::{DynStrategy, LARGE, SMALL};
+use crate::parameters::{PART, Parameters, PositiveDuration, TIME, WHOLE};
 
 /// The name of each strategy, an example of its parameters for `--help`, and its parser, in the order of all
 /// messages.
-const STRATEGIES: &[(&str, &str, Parser)] = &[
+const STRATEGIES: &[(&str, &str, StrategyParser)] = &[
     ("fixed-window", "", fixed_window),
     ("sliding-window", "[:strict=10]", sliding_window),
     ("sliding-log", "", sliding_log),
@@ -43,7 +43,7 @@ const BUCKETS: usize = 64;
 /// Instances or regions that share a limit.
 const MEMBERS: usize = 16;
 
-type Parser = fn(&mut Parameters<'_>) -> Result<PlainStrategy, String>;
+type StrategyParser = fn(&mut Parameters<'_>) -> Result<PlainStrategy, String>;
 
 /// A strategy that wraps no other, with its parameters.
 #[derive(Clone)]
@@ -52,19 +52,19 @@ pub(crate) struct PlainStrategy {
     pub(crate) kind: &'static str,
     /// The class of every request: which instance this is, where instances share a limit.
     pub(crate) class: Class,
-    pub(crate) build: Build,
+    pub(crate) build: StrategyBuilder,
     /// Builds the limit of a rate where nothing wraps it, if its states then have no bound.
     pub(crate) unbounded: Option<fn(Rate) -> Result<HeapLog, String>>,
 }
 
 /// Builds the limit of a rate, by the room that its states take.
 #[derive(Clone)]
-pub(crate) enum Build {
-    Small(BuildSized<SMALL>),
-    Large(BuildSized<LARGE>),
+pub(crate) enum StrategyBuilder {
+    Small(SizedBuilder<SMALL>),
+    Large(SizedBuilder<LARGE>),
 }
 
-type BuildSized<const LEN: usize> = Arc<dyn Fn(Rate) -> Result<Chosen<LEN>, String> + Send + Sync>;
+type SizedBuilder<const LEN: usize> = Arc<dyn Fn(Rate) -> Result<DynStrategy<LEN>, String> + Send + Sync>;
 
 /// Returns the names of all strategies.
 pub(crate) fn names() -> Vec<&'static str> {
@@ -128,7 +128,7 @@ fn gcra(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
     given.finish_with("burst or tolerance")?;
     Ok(small(LEVEL, move |rate| {
         let gcra = with(Gcra::new(rate), Gcra::burst, burst)?;
-        with(gcra, Gcra::tolerance, tolerance.map(|Time(tolerance)| tolerance))
+        with(gcra, Gcra::tolerance, tolerance.map(|PositiveDuration(tolerance)| tolerance))
     }))
 }
 
@@ -193,7 +193,7 @@ fn small<L: ErasedScale<SMALL> + 'static>(
     kind: &'static str,
     build: impl Fn(Rate) -> Result<L, String> + Send + Sync + 'static,
 ) -> PlainStrategy {
-    let build = Build::Small(Arc::new(move |rate| Ok(Arc::new(build(rate)?))));
+    let build = StrategyBuilder::Small(Arc::new(move |rate| Ok(Arc::new(build(rate)?))));
     PlainStrategy { kind, class: Class::default(), build, unbounded: None }
 }
 
@@ -202,7 +202,7 @@ fn large<L: ErasedScale<LARGE> + 'static>(
     kind: &'static str,
     build: impl Fn(Rate) -> Result<L, String> + Send + Sync + 'static,
 ) -> PlainStrategy {
-    let build = Build::Large(Arc::new(move |rate| Ok(Arc::new(build(rate)?))));
+    let build = StrategyBuilder::Large(Arc::new(move |rate| Ok(Arc::new(build(rate)?))));
     PlainStrategy { kind, class: Class::default(), build, unbounded: None }
 }
 

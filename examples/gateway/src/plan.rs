@@ -14,7 +14,7 @@ use traffik::web::{ClassHeaders, HeaderFormat, Networks};
 use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
 
 use crate::keys::KeySpec;
-use crate::parameters::{Parameters, Time, WHOLE};
+use crate::parameters::{Parameters, PositiveDuration, WHOLE};
 use crate::spec::Spec;
 
 /// One throttle, with all that can be said of it.
@@ -42,7 +42,7 @@ pub(crate) const MOST_RATES: usize = 8;
 
 /// What all throttles have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct Common {
+pub(crate) struct CommonSettings {
     /// What runs in the background, to be waited for at the end.
     pub(crate) tasks: TaskTracker,
     pub(crate) namespace: String,
@@ -94,7 +94,7 @@ impl FromStr for OnErrorSpec {
         let spec = match name {
             "allow" => Self::Allow,
             "throttle" => {
-                let wait = given.take::<Time>("wait", "a time such as 5s")?;
+                let wait = given.take::<PositiveDuration>("wait", "a time such as 5s")?;
                 wait.map_or(Self::default(), |wait| Self::Throttle { wait: wait.0 })
             }
             "fallback" => {

@@ -22,10 +22,10 @@ use traffik::web::{PeerAddress, ResponseBody};
 use crate::config;
 use crate::gateway::Gateway;
 use crate::options::Options;
-use crate::own::{self, Whom};
+use crate::own::{self, Audience};
 use crate::page;
-use crate::reply::{Body, text};
-use crate::stores::Shared;
+use crate::response::{Body, text};
+use crate::stores::SharedStore;
 use crate::target;
 
 /// How long requests under way may take to finish once the server is asked to stop.
@@ -62,9 +62,9 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     }
 
     {
-        let whom = if admin.is_some() { Whom::Nobody } else { Whom::ThisMachine };
-        let clients = accept(&listener, whom, &gateway);
-        let admins = admin.as_ref().map(|(listener, _)| accept(listener, Whom::Everybody, &gateway));
+        let audience = if admin.is_some() { Audience::Nobody } else { Audience::ThisMachine };
+        let clients = accept(&listener, audience, &gateway);
+        let admins = admin.as_ref().map(|(listener, _)| accept(listener, Audience::Everybody, &gateway));
         tokio::select! {
             () = clients => {}
             Some(()) = OptionFuture::from(admins) => {}
@@ -84,8 +84,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     };
     let _ = Tokio.timeout(DRAIN, drained).await;
     // Nothing is asked any more that could still be answered.
-    let stores = Arc::clone(&gateway.limited.load().stores);
-    let _ = Tokio.timeout(CLOSE, join_all(stores.iter().map(Shared::close))).await;
+    let stores = Arc::clone(&gateway.pipeline.load().stores);
+    let _ = Tokio.timeout(CLOSE, join_all(stores.iter().map(SharedStore::close))).await;
     Ok(())
 }
 
@@ -105,14 +105,14 @@ async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
         match target::refusal(request.uri()) {
             Some(reason) => println!("400: {reason}"),
             None => {
-                for control in &*gateway.limited.load().controls {
+                for control in &*gateway.pipeline.load().controls {
                     print!("{}", (control.explain)(request.clone()).await);
                 }
             }
         }
     }
     if !options.offline {
-        let stores = Arc::clone(&gateway.limited.load().stores);
+        let stores = Arc::clone(&gateway.pipeline.load().stores);
         for store in stores.iter() {
             store.ready().await.map_err(|error| format!("--storage {}: {error}", store.name()))?;
         }
@@ -133,7 +133,7 @@ async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, Socke
 }
 
 /// Serves whoever connects.
-async fn accept(listener: &TcpListener, whom: Whom, gateway: &Arc<Gateway>) {
+async fn accept(listener: &TcpListener, audience: Audience, gateway: &Arc<Gateway>) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     server.http2().timer(TokioTimer::new());
@@ -146,7 +146,7 @@ async fn accept(listener: &TcpListener, whom: Whom, gateway: &Arc<Gateway>) {
         // A socket that is gone already will fail when it is read.
         let _ = stream.set_nodelay(true);
         let (gateway, mut end) = (Arc::clone(gateway), gateway.end.subscribe());
-        let service = service_fn(move |request| route(request, peer, whom, Arc::clone(&gateway)));
+        let service = service_fn(move |request| route(request, peer, audience, Arc::clone(&gateway)));
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         Tokio.spawn(async move {
             let mut connection = pin!(connection);
@@ -163,17 +163,17 @@ async fn accept(listener: &TcpListener, whom: Whom, gateway: &Arc<Gateway>) {
 async fn route(
     mut request: Request<Incoming>,
     peer: SocketAddr,
-    whom: Whom,
+    audience: Audience,
     gateway: Arc<Gateway>,
 ) -> Result<Response<ResponseBody<Body>>, Infallible> {
-    if request.uri().path().starts_with(own::BELOW) || whom == Whom::Everybody {
-        return Ok(own::answer(&request, peer, whom, &gateway).await.map(ResponseBody::from));
+    if request.uri().path().starts_with(own::BELOW) || audience == Audience::Everybody {
+        return Ok(own::answer(&request, peer, audience, &gateway).await.map(ResponseBody::from));
     }
     if let Some(reason) = target::refusal(request.uri()) {
         return Ok(text(StatusCode::BAD_REQUEST, format!("{reason}\n")).map(ResponseBody::from));
     }
     request.extensions_mut().insert(PeerAddress::new(peer));
-    let handler = Arc::clone(&gateway.limited.load().handler);
+    let handler = Arc::clone(&gateway.pipeline.load().handler);
     handler(request).await
 }
 

@@ -14,20 +14,20 @@ use traffik::strategy::CapacityError;
 use traffik::web::Tally;
 use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 
-use crate::denials::Denials;
-use crate::kept::Kept;
+use crate::denied_clients::DeniedClients;
+use crate::history::ThrottleHistory;
 use crate::limit::Limit;
 use crate::plain::message;
-use crate::plan::{Common, OnErrorSpec, StorageSpec, ThrottlePlan};
+use crate::plan::{CommonSettings, OnErrorSpec, StorageSpec, ThrottlePlan};
 
 /// Any storage, so that a throttle's code is there once for all of them.
 pub(crate) type AnyStorage<S> = Arc<dyn AsyncStorage<S>>;
 
 /// How many keys a memory holds, and what happens when there are more.
-type Room = (usize, WhenFull);
+type MemorySize = (usize, WhenFull);
 
 /// What the fallback of a throttle holds.
-const FALLBACK: Room = (100_000, WhenFull::Evict);
+const FALLBACK: MemorySize = (100_000, WhenFull::Evict);
 
 /// For how long a store that fails is left alone: so short that limits are exact again soon after it is back.
 const ALONE: Duration = Duration::from_millis(250);
@@ -35,23 +35,23 @@ const ALONE: Duration = Duration::from_millis(250);
 /// Storages, kept while their throttles are made anew.
 #[derive(Clone, Default)]
 pub(crate) struct Stores {
-    throttles: BTreeMap<String, Kept>,
-    shared: BTreeMap<String, Shared>,
+    throttles: BTreeMap<String, ThrottleHistory>,
+    shared: BTreeMap<String, SharedStore>,
     clock: Arc<MonotonicClock>,
     /// Which throttles have forgotten what was used, and of whom.
     pub(crate) forgotten: Vec<String>,
 }
 
 /// A memory and how many it has room for.
-struct Roomy<S: Strategy> {
-    room: Room,
+struct SizedMemory<S: Strategy> {
+    room: MemorySize,
     memory: Arc<Memory<S, Arc<MonotonicClock>>>,
 }
 
 /// A store that several throttles may share.
 #[derive(Clone)]
-pub(crate) struct Shared {
-    store: Store,
+pub(crate) struct SharedStore {
+    store: StoreClient,
     breaker: Breaker,
     calls: CallCounters,
     /// How many of its corrupt values the tally has counted.
@@ -59,7 +59,7 @@ pub(crate) struct Shared {
 }
 
 #[derive(Clone)]
-enum Store {
+enum StoreClient {
     Redis(RedisStorage),
     Memcached(MemcachedStorage<Tokio>),
 }
@@ -67,14 +67,15 @@ enum Store {
 impl Stores {
     /// Notes what a throttle is from now on. Returns its limits, each in the place of the one before it.
     pub(crate) fn keep<L: Limit, const N: usize>(&mut self, plan: &ThrottlePlan, limits: Vec<L>) -> Vec<L> {
-        let (kept, limits, forgotten) = Kept::of::<L, N>(plan, limits, self.throttles.get(&plan.uid));
+        let (kept, limits, forgotten) =
+            ThrottleHistory::of::<L, N>(plan, limits, self.throttles.get(&plan.uid));
         self.throttles.insert(plan.uid.clone(), kept);
         self.forgotten.extend(forgotten.map(|told| format!("{}: {told}", plan.uid)));
         limits
     }
 
     /// What hears of the denials of a throttle.
-    pub(crate) fn denials(&self, uid: &str) -> Denials {
+    pub(crate) fn denials(&self, uid: &str) -> DeniedClients {
         self.throttles.get(uid).map(|kept| kept.denials.clone()).unwrap_or_default()
     }
 
@@ -82,7 +83,7 @@ impl Stores {
     pub(crate) fn stored<S: Strategy>(
         &mut self,
         plan: &ThrottlePlan,
-        common: &Common,
+        common: &CommonSettings,
         share: impl Fn(&S) -> Result<S, CapacityError> + Send + Sync + 'static,
     ) -> Result<AnyStorage<S>, String> {
         let shared = match &plan.storage {
@@ -95,8 +96,8 @@ impl Stores {
         };
         let clock = Arc::clone(&self.clock);
         let metered: AnyStorage<S> = match shared.store {
-            Store::Redis(store) => Arc::new(Instrumented::with_clock(store, shared.calls, clock)),
-            Store::Memcached(store) => Arc::new(Instrumented::with_clock(store, shared.calls, clock)),
+            StoreClient::Redis(store) => Arc::new(Instrumented::with_clock(store, shared.calls, clock)),
+            StoreClient::Memcached(store) => Arc::new(Instrumented::with_clock(store, shared.calls, clock)),
         };
         let primary = CircuitBreaker::new(metered, &shared.breaker);
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
@@ -113,9 +114,9 @@ impl Stores {
 
     /// The memory of a throttle. If it is to have another room, what is in use of it is copied; what is
     /// charged while that is done, for requests that came before, is not.
-    fn memory<S: Strategy>(&mut self, uid: &str, room: Room) -> Arc<Memory<S, Arc<MonotonicClock>>> {
+    fn memory<S: Strategy>(&mut self, uid: &str, room: MemorySize) -> Arc<Memory<S, Arc<MonotonicClock>>> {
         let kept = self.throttles.get(uid).and_then(|kept| kept.memory.clone());
-        let kept: Option<Arc<Roomy<S>>> = kept.and_then(|memory| memory.downcast().ok());
+        let kept: Option<Arc<SizedMemory<S>>> = kept.and_then(|memory| memory.downcast().ok());
         if let Some(kept) = kept.as_ref().filter(|kept| kept.room == room) {
             return Arc::clone(&kept.memory);
         }
@@ -123,13 +124,18 @@ impl Stores {
         let copied = kept.and_then(|kept| builder().restore(&kept.memory.snapshot()).ok());
         let memory = Arc::new(copied.unwrap_or_else(|| builder().build()));
         if let Some(kept) = self.throttles.get_mut(uid) {
-            kept.memory = Some(Arc::new(Roomy { room, memory: Arc::clone(&memory) }));
+            kept.memory = Some(Arc::new(SizedMemory { room, memory: Arc::clone(&memory) }));
         }
         memory
     }
 
     /// One connection, or pool of them, for all throttles on the same servers.
-    fn shared(&mut self, url: &str, spec: &StorageSpec, common: &Common) -> Result<Shared, String> {
+    fn shared(
+        &mut self,
+        url: &str,
+        spec: &StorageSpec,
+        common: &CommonSettings,
+    ) -> Result<SharedStore, String> {
         if let Some(shared) = self.shared.get(url) {
             return Ok(shared.clone());
         }
@@ -138,7 +144,7 @@ impl Stores {
                 let builder = MemcachedStorage::url(Tokio, url).map_err(message)?.timeout(common.timeout);
                 let builder = builder.connect_timeout(common.connect_timeout);
                 let builder = if common.is_check { builder.on_warning(|_| {}) } else { builder };
-                Store::Memcached(builder.namespace(&common.namespace).build().map_err(message)?)
+                StoreClient::Memcached(builder.namespace(&common.namespace).build().map_err(message)?)
             }
             _ => {
                 let builder = match spec {
@@ -148,14 +154,14 @@ impl Stores {
                 let builder = builder.map_err(message)?.timeout(common.timeout);
                 let builder = builder.connect_timeout(common.connect_timeout);
                 let builder = if common.is_check { builder.on_warning(|_| {}) } else { builder };
-                Store::Redis(builder.namespace(&common.namespace).build().map_err(message)?)
+                StoreClient::Redis(builder.namespace(&common.namespace).build().map_err(message)?)
             }
         };
         let breaker = Breaker::builder(without_secrets(url)).open_for(ALONE).jitter(ALONE);
         // The store itself logs each fault, with its server and its cause.
         let breaker = breaker.clock(Arc::clone(&self.clock));
         let breaker = breaker.build().map_err(message)?;
-        let shared = Shared { store, breaker, calls: CallCounters::default(), tallied: Arc::default() };
+        let shared = SharedStore { store, breaker, calls: CallCounters::default(), tallied: Arc::default() };
         self.shared.insert(url.to_owned(), shared.clone());
         Ok(shared)
     }
@@ -167,12 +173,12 @@ impl Stores {
     }
 
     /// The stores that are shared.
-    pub(crate) fn all(&self) -> Vec<Shared> {
+    pub(crate) fn all(&self) -> Vec<SharedStore> {
         self.shared.values().cloned().collect()
     }
 }
 
-impl Shared {
+impl SharedStore {
     /// Its address, without what must not be told.
     pub(crate) fn name(&self) -> &str {
         self.breaker.name()
@@ -186,8 +192,8 @@ impl Shared {
     /// Its servers, each with the cause of its present fault.
     fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         match &self.store {
-            Store::Redis(store) => store.nodes(),
-            Store::Memcached(store) => store.nodes(),
+            StoreClient::Redis(store) => store.nodes(),
+            StoreClient::Memcached(store) => store.nodes(),
         }
     }
 
@@ -200,16 +206,16 @@ impl Shared {
     /// How many keys it gave up for want of memory.
     fn evictions(&self) -> u64 {
         match &self.store {
-            Store::Redis(store) => store.evictions(),
-            Store::Memcached(store) => store.evictions(),
+            StoreClient::Redis(store) => store.evictions(),
+            StoreClient::Memcached(store) => store.evictions(),
         }
     }
 
     /// Whether each of its servers can be reached and counts.
     pub(crate) async fn ready(&self) -> Result<(), String> {
         let ready = match &self.store {
-            Store::Redis(store) => store.ready().await,
-            Store::Memcached(store) => store.ready().await,
+            StoreClient::Redis(store) => store.ready().await,
+            StoreClient::Memcached(store) => store.ready().await,
         };
         ready.map_err(message)
     }
@@ -217,8 +223,8 @@ impl Shared {
     /// Counts the values among its failures that it found under keys and that are no states.
     pub(crate) fn tally_corrupt(&self, tally: &Tally) {
         let corrupt = match &self.store {
-            Store::Redis(store) => store.corrupt(),
-            Store::Memcached(store) => store.corrupt(),
+            StoreClient::Redis(store) => store.corrupt(),
+            StoreClient::Memcached(store) => store.corrupt(),
         };
         let tallied = self.tallied.fetch_max(corrupt, Ordering::Relaxed);
         tally.add_errors(ErrorKind::Corrupt, corrupt.saturating_sub(tallied));
@@ -227,14 +233,14 @@ impl Shared {
     /// Ends its connections, once nothing is asked of it any more.
     pub(crate) async fn close(&self) {
         let _ = match &self.store {
-            Store::Redis(store) => store.close().await,
-            Store::Memcached(store) => store.close().await,
+            StoreClient::Redis(store) => store.close().await,
+            StoreClient::Memcached(store) => store.close().await,
         };
     }
 }
 
 /// How it is, in a line.
-impl fmt::Display for Shared {
+impl fmt::Display for SharedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut calls, mut failed) = (0, 0);
         for (_, ended, count, _) in self.calls.iter() {
@@ -264,7 +270,7 @@ const fn word(state: BreakerState) -> &'static str {
 }
 
 /// The figures of all stores, in Prometheus' text format.
-pub(crate) fn prometheus(stores: &[Shared]) -> String {
+pub(crate) fn prometheus(stores: &[SharedStore]) -> String {
     if stores.is_empty() {
         return String::new();
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use traffik::strategy::Erased;
 use traffik::{HeapLog, Label, Priority, Rate, Ratio, Tiered, TimeOfDay};
 
-use crate::limit::{AnyLimit, Chosen, LARGE, LARGE_WRAPPED, Limit, SMALL, SMALL_WRAPPED, WRAPPER};
-use crate::plain::{Build, message};
+use crate::limit::{AnyLimit, DynStrategy, LARGE, LARGE_WRAPPED, Limit, SMALL, SMALL_WRAPPED, WRAPPER};
+use crate::plain::{StrategyBuilder, message};
 use crate::spec::{Spec, Wrapper};
 
 const SMALL_1: usize = SMALL + WRAPPER;
@@ -20,12 +20,12 @@ const CLASSES: usize = 16;
 const SPANS: usize = 6;
 
 /// A limit of each rate.
-pub(crate) enum Limits {
+pub(crate) enum RateLimits {
     Any(Vec<AnyLimit>),
     Log(Vec<HeapLog>),
 }
 
-impl Limits {
+impl RateLimits {
     /// Whether one of so many instances can have its part of each, which are the limits of these rates, as a
     /// fallback.
     pub(crate) fn among(&self, instances: u32, rates: &[Rate]) -> Result<(), String> {
@@ -46,7 +46,7 @@ impl Limits {
 
 impl Spec {
     /// The limits of these rates, which are given with this option.
-    pub(crate) fn limits(&self, option: &str, rates: &[Rate]) -> Result<Limits, String> {
+    pub(crate) fn limits(&self, option: &str, rates: &[Rate]) -> Result<RateLimits, String> {
         let told = |rate: &Rate, error| {
             format!("{option} {rate}: --strategy {}: {}", self.text, self.with_names(error))
         };
@@ -59,24 +59,24 @@ impl Spec {
         }
         let wrappers = self.wrappers.len();
         if let (0, Some(build)) = (wrappers, self.plain.unbounded) {
-            return Ok(Limits::Log(each(rates, told, build)?));
+            return Ok(RateLimits::Log(each(rates, told, build)?));
         }
         if wrappers > 3 {
             return Err(format!("{wrappers} wrappers around one strategy; at most 3 can be nested"));
         }
         let limits = each(rates, told, |rate| match (wrappers, &self.plain.build) {
-            (0, Build::Small(build)) => Ok(AnyLimit::Small(build(rate)?.into())),
-            (0, Build::Large(build)) => Ok(AnyLimit::Large(build(rate)?.into())),
-            (_, Build::Small(build)) => {
+            (0, StrategyBuilder::Small(build)) => Ok(AnyLimit::Small(build(rate)?.into())),
+            (0, StrategyBuilder::Large(build)) => Ok(AnyLimit::Large(build(rate)?.into())),
+            (_, StrategyBuilder::Small(build)) => {
                 let wrapped = self.wrapped::<SMALL, SMALL_1, SMALL_2, SMALL_WRAPPED>(build(rate)?)?;
                 Ok(AnyLimit::SmallWrapped(wrapped.into()))
             }
-            (_, Build::Large(build)) => {
+            (_, StrategyBuilder::Large(build)) => {
                 let wrapped = self.wrapped::<LARGE, LARGE_1, LARGE_2, LARGE_WRAPPED>(build(rate)?)?;
                 Ok(AnyLimit::LargeWrapped(wrapped.into()))
             }
         });
-        limits.map(Limits::Any)
+        limits.map(RateLimits::Any)
     }
 
     /// An error with names in place of labels, which is what the library knows names by.
@@ -105,8 +105,8 @@ impl Spec {
     /// The strategy in its wrappers, and in as many that change nothing as are missing to three.
     fn wrapped<const A: usize, const B: usize, const C: usize, const D: usize>(
         &self,
-        innermost: Chosen<A>,
-    ) -> Result<Chosen<D>, String> {
+        innermost: DynStrategy<A>,
+    ) -> Result<DynStrategy<D>, String> {
         let mut wrappers = self.wrappers.iter();
         let first = wrap::<A, B>(wrappers.next(), innermost)?;
         let second = wrap::<B, C>(wrappers.next(), first)?;
@@ -117,8 +117,8 @@ impl Spec {
 /// One wrapper around a strategy; without one, the same strategy in more room.
 fn wrap<const IN: usize, const OUT: usize>(
     wrapper: Option<&Wrapper>,
-    inner: Chosen<IN>,
-) -> Result<Chosen<OUT>, String> {
+    inner: DynStrategy<IN>,
+) -> Result<DynStrategy<OUT>, String> {
     let inner = Erased::new(inner);
     match wrapper {
         Some(Wrapper::Tiered { tiers }) => {

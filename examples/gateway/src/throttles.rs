@@ -16,18 +16,18 @@ use traffik::web::{
 use traffik::{All, Class, Label, Ratio};
 
 use crate::config::pattern;
-use crate::denials::Denials;
-use crate::keys::Keys;
+use crate::denied_clients::DeniedClients;
+use crate::keys::ClientKeys;
 use crate::limit::Limit;
-use crate::plan::{Common, MOST_RATES, OnErrorSpec, ThrottlePlan};
-use crate::reply::Body;
+use crate::plan::{CommonSettings, MOST_RATES, OnErrorSpec, ThrottlePlan};
+use crate::response::Body;
 use crate::spec::Spec;
-use crate::stores::{AnyStorage, Shared, Stores, without_secrets};
-use crate::strategy::Limits;
+use crate::stores::{AnyStorage, SharedStore, Stores, without_secrets};
+use crate::strategy::RateLimits;
 use crate::upstream::Upstream;
 
 /// Answers requests; the same type whatever the strategies.
-pub(crate) type Handler = Arc<
+pub(crate) type RequestHandler = Arc<
     dyn Fn(Request<Incoming>) -> BoxFuture<'static, Result<Response<ResponseBody<Body>>, Infallible>>
         + Send
         + Sync,
@@ -35,57 +35,57 @@ pub(crate) type Handler = Arc<
 
 /// All throttles, in front of the service behind them.
 #[derive(Clone)]
-pub(crate) struct Limited {
+pub(crate) struct Pipeline {
     /// Answers a request.
-    pub(crate) handler: Handler,
+    pub(crate) handler: RequestHandler,
     /// What can be asked of each throttle.
-    pub(crate) controls: Arc<Vec<Control>>,
+    pub(crate) controls: Arc<Vec<ThrottleControl>>,
     /// The stores that throttles share.
-    pub(crate) stores: Arc<Vec<Shared>>,
+    pub(crate) stores: Arc<Vec<SharedStore>>,
 }
 
 /// What can be asked of a throttle of whatever type.
-pub(crate) struct Control {
+pub(crate) struct ThrottleControl {
     pub(crate) uid: String,
     pub(crate) names: Vec<String>,
-    pub(crate) keys: Keys,
+    pub(crate) keys: ClientKeys,
     pub(crate) class: Class,
     /// The shared store that it cannot decide without.
     pub(crate) needs: Option<String>,
-    pub(crate) stat: Stat,
-    pub(crate) reset: Reset,
-    pub(crate) explain: Explain,
-    pub(crate) denials: Denials,
+    pub(crate) stat: StatFn,
+    pub(crate) reset: ResetFn,
+    pub(crate) explain: ExplainFn,
+    pub(crate) denials: DeniedClients,
 }
 
 /// The figures of each rate for a client.
-type Stat =
+type StatFn =
     Box<dyn Fn(ClientKey, Class) -> BoxFuture<'static, Result<Vec<StatsSnapshot>, String>> + Send + Sync>;
 
 /// Forgets a client.
-type Reset = Box<dyn Fn(ClientKey) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+type ResetFn = Box<dyn Fn(ClientKey) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// Explains what becomes of a request.
-type Explain = Box<dyn Fn(Request<()>) -> BoxFuture<'static, String> + Send + Sync>;
+type ExplainFn = Box<dyn Fn(Request<()>) -> BoxFuture<'static, String> + Send + Sync>;
 
 /// Makes throttles.
-pub(crate) struct Maker<'a> {
-    pub(crate) common: &'a Common,
+pub(crate) struct PipelineBuilder<'a> {
+    pub(crate) common: &'a CommonSettings,
     pub(crate) stores: &'a mut Stores,
     pub(crate) tally: &'a Tally,
     throttles: ThrottleSet,
     /// The service behind, for the only throttle there is.
-    alone: Option<(Upstream, Option<Handler>)>,
-    controls: Vec<Control>,
+    alone: Option<(Upstream, Option<RequestHandler>)>,
+    controls: Vec<ThrottleControl>,
 }
 
-impl<'a> Maker<'a> {
-    pub(crate) fn new(common: &'a Common, stores: &'a mut Stores, tally: &'a Tally) -> Self {
+impl<'a> PipelineBuilder<'a> {
+    pub(crate) fn new(common: &'a CommonSettings, stores: &'a mut Stores, tally: &'a Tally) -> Self {
         Self { common, stores, tally, throttles: ThrottleSet::new(), alone: None, controls: Vec::new() }
     }
 
     /// All throttles of a plan as one limit in front of `upstream`; one alone is spared what several take.
-    pub(crate) fn limited(mut self, plans: &[ThrottlePlan], upstream: Upstream) -> Result<Limited, String> {
+    pub(crate) fn pipeline(mut self, plans: &[ThrottlePlan], upstream: Upstream) -> Result<Pipeline, String> {
         if plans.len() == 1 {
             self.alone = Some((upstream.clone(), None));
         }
@@ -96,7 +96,7 @@ impl<'a> Maker<'a> {
         let handler = alone.unwrap_or_else(|| handler(upstream, self.throttles));
         self.stores.retain(plans);
         let (controls, stores) = (Arc::new(self.controls), Arc::new(self.stores.all()));
-        Ok(Limited { handler, controls, stores })
+        Ok(Pipeline { handler, controls, stores })
     }
 
     fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
@@ -105,8 +105,8 @@ impl<'a> Maker<'a> {
             limits.among(instances, &plan.rates).map_err(|error| format!("--on-error {error}"))?;
         }
         match limits {
-            Limits::Any(limits) => self.together(plan, limits),
-            Limits::Log(limits) => self.together(plan, limits),
+            RateLimits::Any(limits) => self.together(plan, limits),
+            RateLimits::Log(limits) => self.together(plan, limits),
         }
     }
 
@@ -149,7 +149,7 @@ impl<'a> Maker<'a> {
         storage: AnyStorage<All<L, N>>,
     ) -> Result<(), String> {
         let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
-        let keys = Keys { keys: plan.keys.clone(), exempt, trusted };
+        let keys = ClientKeys { keys: plan.keys.clone(), exempt, trusted };
         let class = plan.strategy.plain.class;
         let (tasks, denials) = (self.common.tasks.clone(), self.stores.denials(&plan.uid));
         let mut builder = Throttle::builder(&plan.uid, limit, storage)
@@ -199,13 +199,16 @@ impl<'a> Maker<'a> {
 }
 
 /// A gate in front of the service behind.
-fn handler<G: Admission>(upstream: Upstream, gate: G) -> Handler {
+fn handler<G: Admission>(upstream: Upstream, gate: G) -> RequestHandler {
     let service = Throttled::new(upstream, gate);
     Arc::new(move |request| Box::pin(service.call(request)))
 }
 
 /// What class a request is of: a name that nothing is known of is none.
-fn classes(common: &Common, strategy: &Spec) -> impl Fn(RequestParts<'_>) -> Class + Send + Sync + use<> {
+fn classes(
+    common: &CommonSettings,
+    strategy: &Spec,
+) -> impl Fn(RequestParts<'_>) -> Class + Send + Sync + use<> {
     let headers = common.classes.clone().base(strategy.plain.class);
     let mut priorities = strategy.priorities();
     priorities.extend(["low", "normal", "high"].map(Label::named));
@@ -220,29 +223,29 @@ fn classes(common: &Common, strategy: &Spec) -> impl Fn(RequestParts<'_>) -> Cla
 
 fn control<L: Limit, const N: usize>(
     plan: &ThrottlePlan,
-    keys: Keys,
+    keys: ClientKeys,
     class: Class,
     throttle: &Throttle<All<L, N>, AnyStorage<All<L, N>>>,
-    denials: Denials,
-) -> Control {
+    denials: DeniedClients,
+) -> ThrottleControl {
     let [asked, forgetting, explaining] = [(); 3].map(|()| throttle.clone());
-    let stat: Stat = Box::new(move |client, class| {
+    let stat: StatFn = Box::new(move |client, class| {
         let client = asked.client_for(client).class(class);
         Box::pin(async move {
             let stat = client.stat().await.map_err(|error| error.to_string())?;
             Ok(stat.iter().map(StatsSnapshot::of).collect())
         })
     });
-    let reset: Reset = Box::new(move |client| {
+    let reset: ResetFn = Box::new(move |client| {
         let client = forgetting.client_for(client);
         Box::pin(async move { client.reset().await.map(|_| ()).map_err(|error| error.to_string()) })
     });
-    let explain: Explain = Box::new(move |request| {
+    let explain: ExplainFn = Box::new(move |request| {
         let throttle = explaining.clone();
         Box::pin(async move { throttle.explain(&request).await })
     });
     let (uid, names) = (plan.uid.clone(), plan.names.clone());
     let falls_back = matches!(plan.on_error, OnErrorSpec::Fallback { .. });
     let needs = plan.storage.url().filter(|_| !falls_back).map(|url| without_secrets(url));
-    Control { uid, names, keys, class, needs, stat, reset, explain, denials }
+    ThrottleControl { uid, names, keys, class, needs, stat, reset, explain, denials }
 }

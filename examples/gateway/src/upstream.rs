@@ -15,7 +15,7 @@ use traffik::storage::BoxFuture;
 use traffik::web::PeerAddress;
 
 use crate::echo::Echo;
-use crate::reply::{Reply, text};
+use crate::response::{GatewayResponse, text};
 
 /// Passes requests on to a server, or answers them "ok" if there is none.
 #[derive(Clone)]
@@ -36,9 +36,9 @@ impl Upstream {
 }
 
 impl Service<Request<Incoming>> for Upstream {
-    type Response = Reply;
+    type Response = GatewayResponse;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
+    type Future = BoxFuture<'static, Result<GatewayResponse, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let Some(target) = &self.target else {

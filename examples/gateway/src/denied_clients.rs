@@ -14,22 +14,22 @@ const TOLD: usize = 20;
 
 /// Hears of the denials of a throttle. What it takes up does not depend on who is denied.
 #[derive(Clone)]
-pub(crate) struct Denials(Arc<Memory<FixedWindow>>);
+pub(crate) struct DeniedClients(Arc<Memory<FixedWindow>>);
 
-impl Default for Denials {
+impl Default for DeniedClients {
     fn default() -> Self {
         Self(Arc::new(Memory::builder().capacity(1).track_denied_keys(NAMES).build()))
     }
 }
 
-impl Denials {
+impl DeniedClients {
     /// Who was denied most, the most first.
     pub(crate) fn most(&self) -> Vec<DeniedKey> {
         self.0.denied(TOLD)
     }
 }
 
-impl Observe for Denials {
+impl Observe for DeniedClients {
     fn seen(&self, event: &Event<'_>) {
         if let (RequestOutcome::Denied | RequestOutcome::Never | RequestOutcome::WouldDeny, Some(client)) =
             (event.result, event.client)

@@ -3,25 +3,25 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::denials::Denials;
+use crate::denied_clients::DeniedClients;
 use crate::keys::KeySpec;
 use crate::limit::Limit;
 use crate::plan::ThrottlePlan;
 
 /// A throttle as it is, for the one that comes in its place.
 #[derive(Clone)]
-pub(crate) struct Kept {
-    shape: Shape,
-    /// Its [`KeptLimits`].
+pub(crate) struct ThrottleHistory {
+    shape: StateShape,
+    /// Its [`LimitHistory`].
     limits: Arc<dyn Any + Send + Sync>,
     /// Its memory, if it has one.
     pub(crate) memory: Option<Arc<dyn Any + Send + Sync>>,
-    pub(crate) denials: Denials,
+    pub(crate) denials: DeniedClients,
 }
 
 /// What states depend on.
 #[derive(Clone, PartialEq)]
-struct Shape {
+struct StateShape {
     /// The store, unless it is memory.
     store: Option<String>,
     /// What makes up a key: what a header says, or an address, whoever tells it.
@@ -31,7 +31,7 @@ struct Shape {
 }
 
 /// The limits of a throttle, and those in whose place they are.
-struct KeptLimits<L> {
+struct LimitHistory<L> {
     kind: (&'static str, usize),
     now: Vec<L>,
     before: Vec<L>,
@@ -42,7 +42,7 @@ const OLDER: &str =
     "what those had used is forgotten who did not come since the change of strategy before this one";
 const ALL: &str = "it begins anew, as another kind of limit than before";
 
-impl Kept {
+impl ThrottleHistory {
     /// A throttle in the place of the one that was there. Returns its limits, each in the place of the one
     /// before it, and what is forgotten, in words.
     pub(crate) fn of<L: Limit, const N: usize>(
@@ -50,13 +50,13 @@ impl Kept {
         now: Vec<L>,
         known: Option<&Self>,
     ) -> (Self, Vec<L>, Option<&'static str>) {
-        let shape = Shape {
+        let shape = StateShape {
             store: plan.storage.url().cloned(),
             is_header: plan.keys.iter().map(|key| matches!(key, KeySpec::Header(_))).collect(),
             limits: (N, now.first().map(Limit::room)),
         };
         let kind = plan.strategy.kind();
-        let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<KeptLimits<L>>().ok();
+        let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<LimitHistory<L>>().ok();
         let same = known.filter(|it| it.shape == shape).and_then(|it| Some((it, limits_of(it)?)));
         let (before, forgotten) = match &same {
             None => (Vec::new(), known.map(|_| ALL)),
@@ -71,7 +71,7 @@ impl Kept {
         let limits = limits.collect();
         let kept = Self {
             shape,
-            limits: Arc::new(KeptLimits { kind, now, before }),
+            limits: Arc::new(LimitHistory { kind, now, before }),
             memory: same.and_then(|(it, _)| it.memory.clone()),
             denials: known.map(|it| it.denials.clone()).unwrap_or_default(),
         };
