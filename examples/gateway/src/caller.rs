@@ -1,5 +1,5 @@
-//! Who may call the gateway's own paths: not whoever a proxy passes on, and not the pages of other sites in a browser that
-//! runs where it may call them.
+//! The access check of the admin paths. It refuses requests that a proxy forwards, and requests of other
+//! sites' pages, which a browser on this machine may send.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,7 +7,7 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{Request, Uri};
 
-/// What says that a request was passed on, beside all that begins with `x-forwarded-`.
+/// Headers that a proxy adds to a forwarded request, beside all `x-forwarded-` headers.
 const FORWARDING: [&str; 15] = [
     "forwarded",
     "via",
@@ -26,10 +26,12 @@ const FORWARDING: [&str; 15] = [
     "fly-client-ip",
 ];
 
-/// Whether whoever asks is on this machine, passes nobody on, and means this machine.
+/// Reports whether a request comes from this machine, was not forwarded, and calls this machine by its own
+/// name.
 ///
-/// A browser here asks for whatever page is open in it. Such a page says where it is from; and if its own name was made to
-/// lead here, that name is what it calls.
+/// A browser on this machine also sends requests of pages from other sites. Their `Origin` names the other
+/// site. A site whose name was made to resolve to this machine calls it by that name, in the target or in
+/// `Host`.
 pub(crate) fn is_here<B>(request: &Request<B>, peer: SocketAddr) -> bool {
     let headers = request.headers();
     peer.ip().to_canonical().is_loopback()
@@ -39,7 +41,7 @@ pub(crate) fn is_here<B>(request: &Request<B>, peer: SocketAddr) -> bool {
         && !is_of_another_site(request)
 }
 
-/// Whether a page of another site than that which it calls has sent a request.
+/// Reports whether a page of another site sent the request: its `Origin` is not the host that it calls.
 pub(crate) fn is_of_another_site<B>(request: &Request<B>) -> bool {
     let called = called(request.uri(), request.headers());
     let is_own = |origin: &HeaderValue| {
@@ -54,7 +56,8 @@ fn is_forwarding(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-forwarded-") || FORWARDING.contains(&name.as_str())
 }
 
-/// Whether whoever is called, in the target and in the header, is this machine by a name that cannot lead elsewhere.
+/// Reports whether the target and every `Host` line name this machine by `localhost` or a loopback address,
+/// which no DNS answer can change.
 fn calls_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_here = |authority: &Authority| {
         let host = authority.host();
@@ -68,7 +71,7 @@ fn calls_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
     called.peek().is_some() && called.all(|authority| authority.is_some_and(|authority| is_here(&authority)))
 }
 
-/// Whom a request calls.
+/// Returns the host that a request calls, from the target or from `Host`.
 fn called(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     let header = || headers.get(HOST)?.to_str().ok()?.parse().ok();
     uri.authority().cloned().or_else(header)

@@ -1,28 +1,28 @@
-//! Throttles out of a file, in TOML; what is wrong is told with its line.
+//! Reads throttles from a TOML file. Each error names its line.
 //!
 //! ```toml
 //! [[throttle]]
 //! uid = "logins"
 //! rate = "5/min"                      # or rates = ["5/min", "20/h"]: one limit
-//! strategy = "token-bucket:burst=10"  # the rest has the defaults of the command line
+//! strategy = "token-bucket:burst=10"  # this key and the next have the command line's defaults
 //! storage = "memory:"
 //! key = ["peer", "header:x-user"]
 //! cost = 1                            # or cost-header = "x-cost"
-//! rules = { path = "/login", methods = ["POST"] }   # or a list of such; * and ** and {name} are patterns
+//! rules = { path = "/login", methods = ["POST"] }   # or a list of rules; *, ** and {name} are patterns
 //! on_error = "allow"
 //! headers = "draft10"
 //! shadow = false
 //! ```
 //!
-//! When the file is read anew, what was used stays used, also under another rate; in memory also under
-//! another strategy or capacity. A throttle begins anew, which is then told, if
+//! A reload keeps the clients' counts, also if a rate changes; in memory also if the strategy or the capacity
+//! changes. A throttle starts over with empty counts, which the log reports, if one of these changes:
 //!
-//! * it has another storage, or keys of another sort (addresses or headers);
-//! * it has another number of rates, unless that is 3 to 8 before and after;
-//! * its strategy is wrapped and was not, or keeps more than the one before or less: `sliding-log` most,
-//!   `sliding-window:strict`, `fair-share` and `regions` more than all others;
-//! * it has another strategy on a storage that is shared, unless both are of `token-bucket`,
-//!   `leaky-bucket` and `gcra`.
+//! * its storage, or its sort of keys (addresses or headers);
+//! * its number of rates, unless that is 3 to 8 before and after;
+//! * whether wrappers surround its strategy, or the size class of the strategy's states. `sliding-log` has
+//!   the largest states, then come `sliding-window:strict`, `fair-share` and `regions`, then all others;
+//! * its strategy on a shared storage, unless `token-bucket`, `leaky-bucket` or `gcra` replaces another of
+//!   these three.
 
 use std::fmt;
 use std::path::Path;
@@ -40,6 +40,7 @@ use crate::keys::KeySpec;
 use crate::plan::{Headers, MOST_RATES, OnErrorSpec, RulePlan, StorageSpec, ThrottlePlan, names};
 use crate::spec::Spec;
 
+/// The whole file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConfigFile {
@@ -47,6 +48,7 @@ struct ConfigFile {
     throttle: Vec<ThrottleTable>,
 }
 
+/// A `[[throttle]]` table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ThrottleTable {
@@ -67,6 +69,7 @@ struct ThrottleTable {
     shadow: bool,
 }
 
+/// A table of `rules`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleTable {
@@ -76,7 +79,7 @@ struct RuleTable {
     ignore_case: bool,
 }
 
-/// A text that is read as something else, so that what is wrong with it is told at its line.
+/// A value parsed from a TOML string, so that a parse error names the line of the string.
 struct TextValue<T>(T);
 
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for TextValue<T> {
@@ -85,7 +88,7 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for TextValue<T> {
     }
 }
 
-/// Something, or a list of such. What is wrong with one of them is told as if it stood alone.
+/// A single value or a list of values. The error about a value is the same in both forms.
 struct OneOrMore<T>(Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
@@ -94,12 +97,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
     }
 }
 
-/// An empty one is replaced by what is read.
+/// The visitor starts with an empty list and returns the list that it read.
 impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("one or a list")
+        f.write_str("a single value or a list")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {
@@ -115,7 +118,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
     }
 }
 
-/// A path pattern that can be compiled.
+/// A path pattern that compiles.
 struct PathPattern(String);
 
 impl FromStr for PathPattern {
@@ -126,8 +129,9 @@ impl FromStr for PathPattern {
     }
 }
 
-/// Adds the condition that a path be of this pattern: a regular expression after `re:`, with names in braces
-/// a route, with stars a glob, else the path and all below it. A pattern that no path can meet is refused.
+/// Adds a path condition to a rule: a regular expression after `re:`, a route if the text has names in
+/// braces, a glob if it has stars or question marks, else the path and all paths below it. Fails if no path
+/// can match.
 pub(crate) fn pattern(rule: Rule, text: &str) -> Result<Rule, String> {
     let rule = match text.strip_prefix("re:") {
         Some(expression) => rule.regex(expression),
@@ -138,33 +142,33 @@ pub(crate) fn pattern(rule: Rule, text: &str) -> Result<Rule, String> {
     rule.and_then(|rule| rule.check().map(|()| rule)).map_err(|error| error.to_string())
 }
 
-/// A method that clients send.
+/// An HTTP method that a rule can match.
 struct RuleMethod(Method);
 
 impl FromStr for RuleMethod {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let method: Method = text.parse().map_err(|_| format!("{text:?} is no method; write POST"))?;
+        let method: Method = text.parse().map_err(|_| format!("{text:?} is not a method; write POST"))?;
         let checked = Rule::new().methods([method.clone()]).check();
         checked.map(|()| Self(method)).map_err(|error| error.to_string())
     }
 }
 
-/// Reads a file; what is wrong is told with its line.
+/// Reads a file. An error names the file and the line.
 pub(crate) fn read(path: &Path) -> Result<Vec<ThrottlePlan>, String> {
     let file = format!("--config {}", path.display());
-    let told = |error: &dyn fmt::Display| format!("{file}: {error}");
-    let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
-    let mut plans = parse(&text).map_err(|error| told(&error))?;
-    plans.iter_mut().for_each(|plan| plan.place = told(&plan.place));
+    let at_file = |error: &dyn fmt::Display| format!("{file}: {error}");
+    let text = std::fs::read_to_string(path).map_err(|error| at_file(&error))?;
+    let mut plans = parse(&text).map_err(|error| at_file(&error))?;
+    plans.iter_mut().for_each(|plan| plan.place = at_file(&plan.place));
     Ok(plans)
 }
 
 fn parse(text: &str) -> Result<Vec<ThrottlePlan>, String> {
     let file: ConfigFile = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
     if file.throttle.is_empty() {
-        return Err("line 1: there is no [[throttle]] in it; write one with a uid and a rate".to_owned());
+        return Err("line 1: the file has no [[throttle]]; write one with a uid and a rate".to_owned());
     }
     let mut plans: Vec<ThrottlePlan> = Vec::new();
     for table in file.throttle {
@@ -173,18 +177,22 @@ fn parse(text: &str) -> Result<Vec<ThrottlePlan>, String> {
             plan(text, table).map_err(|(at, error)| format!("line {}: {error}", at.unwrap_or(line)))?;
         plan.place = format!("line {line}: ");
         if plans.iter().any(|known| known.uid == plan.uid) {
-            return Err(format!("line {line}: a throttle named {:?} stands above already", plan.uid));
+            return Err(format!(
+                "line {line}: a throttle above already has the uid {:?}; give each its own",
+                plan.uid
+            ));
         }
         plans.push(plan);
     }
     Ok(plans)
 }
 
-/// The line, counted from 1, at a place in the text.
+/// Returns the line, counted from 1, of a byte offset in the text.
 fn line_of(text: &str, at: usize) -> usize {
     1 + text.get(..at).unwrap_or(text).matches('\n').count()
 }
 
+/// Checks a table and fills in the defaults. An error comes with its line, if that is not the table's own.
 fn plan(text: &str, table: ThrottleTable) -> Result<ThrottlePlan, (Option<usize>, String)> {
     let plain = |error: &str| (None, error.to_owned());
     let uid = table.uid.into_inner();
@@ -192,28 +200,30 @@ fn plan(text: &str, table: ThrottleTable) -> Result<ThrottlePlan, (Option<usize>
         (Some(rate), None) => vec![rate.0],
         (None, Some(rates)) if rates.get_ref().len() > MOST_RATES => {
             let number = rates.get_ref().len();
-            let told = format!("there are {number} rates; at most {MOST_RATES} rates are one limit");
-            return Err((Some(line_of(text, rates.span().start)), told));
+            let error = format!("there are {number} rates; a throttle takes at most {MOST_RATES}");
+            return Err((Some(line_of(text, rates.span().start)), error));
         }
         (None, Some(rates)) if !rates.get_ref().is_empty() => {
             rates.into_inner().into_iter().map(|rate| rate.0).collect()
         }
-        (None, _) => return Err(plain("it has no rate; write rate = \"100/min\"")),
-        (Some(_), Some(_)) => return Err(plain("it has both rate and rates; write one of them")),
+        (None, _) => return Err(plain("the throttle has no rate; write rate = \"100/min\"")),
+        (Some(_), Some(_)) => return Err(plain("the throttle has both rate and rates; write one of them")),
     };
     if table.cost.is_some() && table.cost_header.is_some() {
-        return Err(plain("it has both cost and cost-header; write one of them"));
+        return Err(plain("the throttle has both cost and cost-header; write one of them"));
     }
     let strategy_line = table.strategy.as_ref().map(|it| line_of(text, it.span().start));
     let strategy = match table.strategy {
         Some(strategy) => strategy.into_inner().0,
         None => "fixed-window".parse().map_err(|error| (None, error))?,
     };
-    // Whether they go together is found out before anything is replaced.
+    // Build the strategies here, so that a bad combination is refused before anything is replaced.
     let limits = strategy.limits("--rate", &rates).map_err(|error| (strategy_line, error))?;
     let on_error = table.on_error.as_ref().map_or(OnErrorSpec::default(), |it| it.get_ref().0);
     if let (OnErrorSpec::Fallback { instances }, Some(given)) = (on_error, &table.on_error) {
-        limits.among(instances, &rates).map_err(|error| (Some(line_of(text, given.span().start)), error))?;
+        limits
+            .check_shares(instances, &rates)
+            .map_err(|error| (Some(line_of(text, given.span().start)), error))?;
     }
     let rule = |rule: RuleTable| RulePlan {
         path: rule.path.map(|path| path.0.0),

@@ -1,4 +1,4 @@
-//! Who is denied most, by name, wherever the states are kept.
+//! Counts the clients that a throttle denies most, by name, on any storage.
 
 use std::sync::Arc;
 
@@ -6,26 +6,27 @@ use traffik::storage::Storage;
 use traffik::web::{Event, Observe, RequestOutcome};
 use traffik::{DeniedKey, FixedWindow, Hit, Memory, Op, rate};
 
-/// How many of those denied most are known by name.
-const NAMES: usize = 1_000;
+/// Most clients whose denials are counted.
+const TRACKED: usize = 1_000;
 
-/// How many of them are told.
-const TOLD: usize = 20;
+/// Most clients that are listed.
+const LISTED: usize = 20;
 
-/// Hears of the denials of a throttle. What it takes up does not depend on who is denied.
+/// The observer that counts a throttle's denials by client. Its memory is bounded, however many clients there
+/// are.
 #[derive(Clone)]
 pub(crate) struct DeniedClients(Arc<Memory<FixedWindow>>);
 
 impl Default for DeniedClients {
     fn default() -> Self {
-        Self(Arc::new(Memory::builder().capacity(1).track_denied_keys(NAMES).build()))
+        Self(Arc::new(Memory::builder().capacity(1).track_denied_keys(TRACKED).build()))
     }
 }
 
 impl DeniedClients {
-    /// Who was denied most, the most first.
+    /// Returns the clients with the most denials, most first.
     pub(crate) fn most(&self) -> Vec<DeniedKey> {
-        self.0.denied(TOLD)
+        self.0.denied(LISTED)
     }
 }
 
@@ -34,7 +35,8 @@ impl Observe for DeniedClients {
         if let (RequestOutcome::Denied | RequestOutcome::Never | RequestOutcome::WouldDeny, Some(client)) =
             (event.result, event.client)
         {
-            // A memory keeps the names of those it denies, here all who ask for two of one; they leave no state.
+            // A memory counts denials by key. A hit of cost 2 on a limit of 1 is always denied, so this
+            // counts the client and leaves no state.
             let _ = self.0.apply_now(&FixedWindow::new(rate!("1/s")), client, &Op::Check(Hit::new(2)));
         }
     }

@@ -1,4 +1,4 @@
-//! A WebSocket that sends back what it is sent, with a limit on the messages of each connection.
+//! A WebSocket that echoes messages, with a rate limit on the messages of each connection.
 
 use std::sync::Arc;
 
@@ -22,28 +22,28 @@ use crate::options::{Options, WsActionOption};
 use crate::response::{GatewayResponse, text};
 use crate::strategy::RateLimits;
 
-/// The longest message.
+/// Longest message in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Answers those who want a WebSocket.
+/// The handler of WebSocket requests.
 #[derive(Clone)]
 pub(crate) struct Echo {
     serve: ServeFn,
-    /// How messages are limited, in words, if they are.
+    /// A description of the limit on messages, if there is one.
     pub(crate) messages: Option<String>,
     end: Sender<bool>,
 }
 
-/// Serves a connection to its end; the same type whatever the strategy.
+/// A function that serves a connection to its end, of one type for all strategies.
 type ServeFn = Arc<dyn Fn(HyperWebsocketStream, Receiver<bool>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Echo {
     pub(crate) fn new(options: &Options, tally: &Tally, end: &Sender<bool>) -> Result<Self, String> {
         let (spec, how) = (&options.strategy, &options.strategy.text);
-        let (beyond, action) = match options.ws_action {
-            WsActionOption::Message => ("told", WsAction::Notice),
-            WsActionOption::Close => ("closed", WsAction::Close),
-            WsActionOption::Delay => ("delayed", WsAction::Delay),
+        let (action_words, action) = match options.ws_action {
+            WsActionOption::Message => ("the client gets a notice", WsAction::Notice),
+            WsActionOption::Close => ("the connection is closed", WsAction::Close),
+            WsActionOption::Delay => ("messages are delayed", WsAction::Delay),
         };
         let policy = WsPolicy::new(Tokio).action(action);
         let serve = match options.ws_rate {
@@ -51,23 +51,24 @@ impl Echo {
             Some(rate) => {
                 let (class, tally) = (spec.plain.class, Some(tally.clone()));
                 match spec.limits("--ws-rate", &[rate])? {
-                    RateLimits::Any(limits) => serving(limits, class, policy, tally),
-                    RateLimits::Log(limits) => serving(limits, class, policy, tally),
+                    RateLimits::Any(strategies) => serving(strategies, class, policy, tally),
+                    RateLimits::Log(strategies) => serving(strategies, class, policy, tally),
                 }
             }
         };
-        let messages = |rate| format!("messages: {rate}, {how}, by connection, which is {beyond} at more");
+        let messages = |rate| format!("messages: {rate}, {how}, by connection, {action_words} above that");
         Ok(Self { serve: serve?, messages: options.ws_rate.map(messages), end: end.clone() })
     }
 
-    /// Upgrades a connection, and serves it beside the others.
+    /// Upgrades a connection and serves it in a task. Answers 426 to a request that is no upgrade.
     pub(crate) fn answer(&self, request: Request<Incoming>) -> GatewayResponse {
         if !is_upgrade_request(&request) {
-            let mut reply = text(StatusCode::UPGRADE_REQUIRED, "here is a WebSocket\n");
+            let mut reply =
+                text(StatusCode::UPGRADE_REQUIRED, "this path is a WebSocket; send an upgrade request\n");
             reply.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
             return reply;
         }
-        // Most connections are idle, and those that are not are not fast.
+        // Small buffers, because most connections are idle and none is fast.
         let config = WebSocketConfig::default()
             .read_buffer_size(8 << 10)
             .write_buffer_size(0)
@@ -79,7 +80,7 @@ impl Echo {
             Ok((response, socket)) => {
                 let (serve, end) = (Arc::clone(&self.serve), self.end.subscribe());
                 Tokio.spawn(async move {
-                    // The client has its answer then, which it does not get if the connection is gone.
+                    // An error means that the connection was lost before the client had the 101 response.
                     if let Ok(socket) = socket.await {
                         serve(socket, end).await;
                     }
@@ -90,15 +91,16 @@ impl Echo {
     }
 }
 
-/// Serves connections that each have the only one of these limits to themselves.
+/// Returns the function that serves connections, each with a count of its own under the first of
+/// `strategies`.
 fn serving<L: Limit>(
-    limits: Vec<L>,
+    strategies: Vec<L>,
     class: Class,
     policy: WsPolicy<u32, Message>,
     tally: Option<Tally>,
 ) -> Result<ServeFn, String> {
-    let limit = limits.into_iter().next().ok_or("--ws-rate is no limit")?;
-    let throttle = Throttle::in_memory("messages", limit);
+    let strategy = strategies.into_iter().next().ok_or("--ws-rate has no rate; write 10/s")?;
+    let throttle = Throttle::in_memory("messages", strategy);
     let throttle = match tally {
         Some(tally) => throttle.observe(tally),
         None => throttle.disabled(),
@@ -110,7 +112,7 @@ fn serving<L: Limit>(
     }))
 }
 
-/// Sends back what it is sent, until the client has had enough or the server is asked to stop.
+/// Echoes messages until the client closes the connection or the server shuts down.
 async fn echo<S, M>(mut socket: WsThrottle<HyperWebsocketStream, S, M, Message>, mut end: Receiver<bool>)
 where
     S: Strategy,
@@ -119,7 +121,7 @@ where
     loop {
         let message = tokio::select! {
             message = socket.next() => message,
-            _ = end.wait_for(|asked| *asked) => break,
+            _ = end.wait_for(|ends| *ends) => break,
         };
         match message {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
@@ -129,7 +131,7 @@ where
             }
             Some(Ok(_)) => {}
             Some(Err(WsError::Socket(error))) => {
-                // What the client did wrong, as RFC 6455, section 7.4.1, numbers it.
+                // The close codes of RFC 6455, section 7.4.1.
                 let code = match error {
                     Error::Utf8(_) => CloseCode::Invalid,
                     Error::Capacity(_) => CloseCode::Size,
@@ -142,12 +144,14 @@ where
             Some(Err(_)) | None => return,
         }
     }
-    if socket.send(closing(CloseCode::Away, "the server ends")).await.is_ok() {
-        // The client has the last word.
+    if socket.send(closing(CloseCode::Away, "the server shuts down")).await.is_ok() {
+        // RFC 6455, section 7.1.1: read until the client's own close frame, or its last messages would be
+        // lost.
         while let Some(Ok(_)) = socket.next().await {}
     }
 }
 
+/// Returns a close frame, whose reason has at most 123 bytes (RFC 6455, section 5.5).
 fn closing(code: CloseCode, reason: &str) -> Message {
     let end = (0..=reason.len().min(123)).rev().find(|end| reason.is_char_boundary(*end));
     let reason = reason.get(..end.unwrap_or(0)).unwrap_or_default();

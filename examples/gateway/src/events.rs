@@ -1,5 +1,5 @@
-//! Server-sent events: what has happened is told to all who listen, and what happened before to whoever
-//! comes.
+//! The server-sent events of the live page: every stream gets the samples of the last five minutes, then each
+//! new one.
 
 use std::collections::VecDeque;
 
@@ -10,51 +10,54 @@ use tokio::sync::watch::Sender;
 
 use crate::response::Body;
 
-/// How many samples are kept: one a second, for five minutes.
+/// Number of samples kept: one a second for five minutes.
 const KEPT: usize = 300;
 
-/// What is told, a line each.
+/// The samples, published to all open streams.
 #[derive(Default)]
 pub(crate) struct Events(Sender<SampleLog>);
 
+/// The last samples, oldest first, of one line each.
 #[derive(Default)]
 struct SampleLog {
     samples: VecDeque<String>,
-    /// How many there were in all.
+    /// Number of all samples so far. A stream has missed `number - seen` of them.
     number: u64,
     stopped: bool,
 }
 
 impl Events {
-    /// Tells all who listen.
+    /// Publishes a sample to all open streams.
     pub(crate) fn tick(&self, sample: String) {
-        self.0.send_modify(|told| {
-            if told.samples.len() == KEPT {
-                told.samples.pop_front();
+        self.0.send_modify(|log| {
+            if log.samples.len() == KEPT {
+                log.samples.pop_front();
             }
-            told.samples.push_back(sample);
-            told.number += 1;
+            log.samples.push_back(sample);
+            log.number += 1;
         });
     }
 
     /// Ends all streams.
     pub(crate) fn stop(&self) {
-        self.0.send_modify(|told| told.stopped = true);
+        self.0.send_modify(|log| log.stopped = true);
     }
 
-    /// A stream of events, from those that are kept on.
+    /// Returns a stream of events that begins with the samples kept. It waits for the next sample, until
+    /// `stop`.
     pub(crate) fn stream(&self) -> Body {
         let frames = unfold((self.0.subscribe(), 0), |(mut events, seen)| async move {
-            let told = events.wait_for(|told| told.stopped || told.number != seen).await.ok()?;
-            if told.stopped {
+            // `log` holds the channel's read lock, so no sample comes in while the frames are written.
+            let log = events.wait_for(|log| log.stopped || log.number != seen).await.ok()?;
+            if log.stopped {
                 return None;
             }
-            // Whoever is slow is told all it has missed at once, as far as it is kept.
-            let missed = usize::try_from(told.number - seen).unwrap_or(KEPT);
-            let new = told.samples.iter().skip(told.samples.len().saturating_sub(missed));
+            // A slow client gets all samples that it missed and that are kept, in one frame.
+            let missed = usize::try_from(log.number - seen).unwrap_or(KEPT);
+            let new = log.samples.iter().skip(log.samples.len().saturating_sub(missed));
             let frames: String = new.map(|sample| format!("data: {sample}\n\n")).collect();
-            let seen = told.number;
-            drop(told);
+            let seen = log.number;
+            drop(log);
             Some((Ok(Frame::data(frames.into())), (events, seen)))
         });
         StreamBody::new(frames).boxed_unsync()

@@ -1,4 +1,4 @@
-//! The state behind every request, and its replacement when the file is read anew.
+//! The state that all requests share, and its replacement when the file is reloaded.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,27 +15,32 @@ use crate::stores::Stores;
 use crate::throttles::{Pipeline, PipelineBuilder, ThrottleControl};
 use crate::upstream::Upstream;
 
-/// The state that every request is answered from.
+/// The state that all requests share.
 pub(crate) struct Gateway {
     pub(crate) pipeline: ArcSwap<Pipeline>,
     pub(crate) tally: Tally,
     pub(crate) events: Events,
     pub(crate) common: CommonSettings,
     pub(crate) upstream: Upstream,
+    /// Locked by reloads only, one at a time; requests read `pipeline` without a lock.
     stores: Mutex<Stores>,
-    /// Asks whatever is open to end. All that is open holds a receiver.
+    /// Signals connections to end. Each holds a receiver, so `closed()` completes once the last has ended.
     pub(crate) end: Sender<bool>,
 }
 
 impl Gateway {
+    /// Builds the throttles of the options.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first throttle that cannot be read or built.
     pub(crate) fn new(options: &Options) -> Result<Self, String> {
         let (common, plans) = (options.common()?, options.plans()?);
         let (tally, end) = (Tally::default(), Sender::default());
         let echo = Echo::new(options, &tally, &end)?;
         let upstream = Upstream::new(options.upstream.clone(), echo);
         let mut stores = Stores::default();
-        let pipeline =
-            PipelineBuilder::new(&common, &mut stores, &tally).pipeline(&plans, upstream.clone())?;
+        let pipeline = PipelineBuilder::new(&common, &mut stores, &tally).build(&plans, upstream.clone())?;
         Ok(Self {
             pipeline: ArcSwap::from_pointee(pipeline),
             tally,
@@ -47,21 +52,26 @@ impl Gateway {
         })
     }
 
-    /// Limits by these plans from now on, or as before if one of them fails. Returns the throttles that
-    /// forgot what was used.
+    /// Replaces all throttles by those of `plans`. Returns a line for each throttle that lost counts.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a throttle cannot be built; the throttles before then stay in use.
     pub(crate) fn replace(&self, plans: &[ThrottlePlan]) -> Result<Vec<String>, String> {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken only if all of the throttles can be made.
+        // Work on a copy, which replaces the stores only if every throttle can be built. A poisoned lock is
+        // safe to take for the same reason: no half-made change is ever visible.
         let mut next = stores.clone();
-        let maker = PipelineBuilder::new(&self.common, &mut next, &self.tally);
-        let pipeline = maker.pipeline(plans, self.upstream.clone())?;
+        let builder = PipelineBuilder::new(&self.common, &mut next, &self.tally);
+        let pipeline = builder.build(plans, self.upstream.clone())?;
         let forgotten = std::mem::take(&mut next.forgotten);
         *stores = next;
+        // Requests under way finish with the pipeline that they loaded.
         self.pipeline.store(Arc::new(pipeline));
         Ok(forgotten)
     }
 
-    /// Returns those who were denied most, of all throttles.
+    /// Returns the clients of all throttles with the most denials, most first.
     pub(crate) fn denied_most(&self) -> Vec<DeniedKey> {
         let pipeline = self.pipeline.load();
         let most = |control: &ThrottleControl| {

@@ -1,4 +1,4 @@
-//! What is kept of a throttle when it is made anew: what was used stays used, or it is said that it does not.
+//! Carries counts over to the throttle that replaces another on a reload, or names the counts that are lost.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,43 +8,42 @@ use crate::keys::KeySpec;
 use crate::limit::Limit;
 use crate::plan::ThrottlePlan;
 
-/// A throttle as it is, for the one that comes in its place.
+/// The record of a throttle, kept for the throttle that may replace it.
 #[derive(Clone)]
 pub(crate) struct ThrottleHistory {
     shape: StateShape,
-    /// Its [`LimitHistory`].
+    /// The throttle's [`LimitHistory`].
     limits: Arc<dyn Any + Send + Sync>,
-    /// Its memory, if it has one.
+    /// The throttle's memory, if it has one.
     pub(crate) memory: Option<Arc<dyn Any + Send + Sync>>,
     pub(crate) denials: DeniedClients,
 }
 
-/// What states depend on.
+/// The properties that the form and the keys of states depend on.
 #[derive(Clone, PartialEq)]
 struct StateShape {
-    /// The store, unless it is memory.
+    /// The URL of the shared store; `None` in memory.
     store: Option<String>,
-    /// What makes up a key: what a header says, or an address, whoever tells it.
+    /// The sort of each identity in a key: true for a header's value, false for an address from any source.
     is_header: Vec<bool>,
-    /// How many limits lie side by side, and the room of each.
+    /// The number of strategies in the array, and the most bytes of a state.
     limits: (usize, Option<usize>),
 }
 
-/// The limits of a throttle, and those in whose place they are.
+/// The strategies of a throttle, and the strategies whose states they take over.
 struct LimitHistory<L> {
     kind: (&'static str, usize),
     now: Vec<L>,
     before: Vec<L>,
 }
 
-/// Words for what was used and is not known any more: a part of it, or all.
-const OLDER: &str =
-    "what those had used is forgotten who did not come since the change of strategy before this one";
-const ALL: &str = "it begins anew, as another kind of limit than before";
+/// The log's words for a loss of some counts, and of all.
+const OLDER: &str = "counts are lost of clients that sent no request since the previous change of strategy";
+const ALL: &str = "starts over with empty counts: its storage, keys, rates or strategy differ too much";
 
 impl ThrottleHistory {
-    /// A throttle in the place of the one that was there. Returns its limits, each in the place of the one
-    /// before it, and what is forgotten, in words.
+    /// Records a throttle that replaces `known`. Returns the record, the strategies with each taking over its
+    /// predecessor's states, and the log's words if counts are lost.
     pub(crate) fn of<L: Limit, const N: usize>(
         plan: &ThrottlePlan,
         now: Vec<L>,
@@ -53,16 +52,17 @@ impl ThrottleHistory {
         let shape = StateShape {
             store: plan.storage.url().cloned(),
             is_header: plan.keys.iter().map(|key| matches!(key, KeySpec::Header(_))).collect(),
-            limits: (N, now.first().map(Limit::room)),
+            limits: (N, now.first().map(Limit::state_size)),
         };
         let kind = plan.strategy.kind();
         let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<LimitHistory<L>>().ok();
         let same = known.filter(|it| it.shape == shape).and_then(|it| Some((it, limits_of(it)?)));
         let (before, forgotten) = match &same {
             None => (Vec::new(), known.map(|_| ALL)),
-            // Those in whose place they were may still be known to states that nobody has asked for since.
+            // The kind is the same, so the states need no migration. But those of clients without a request
+            // since the change before may still be of the kind before that one.
             Some((_, limits)) if limits.kind == kind => (limits.before.clone(), None),
-            // A store runs the script of one strategy, not of two.
+            // The script on a store knows one strategy, so it cannot read the states of another.
             Some(_) if shape.store.is_some() => (Vec::new(), Some(ALL)),
             Some((_, limits)) if limits.before.is_empty() => (limits.now.clone(), None),
             Some((_, limits)) => (limits.now.clone(), Some(OLDER)),

@@ -1,4 +1,4 @@
-//! Whom requests are counted for: as the options say it, and as people ask for it.
+//! The keys that clients are counted by, as options name them and as an operator names a client.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -12,11 +12,11 @@ use traffik::web::{
     Peer, PeerAddress,
 };
 
-/// What a client is counted by.
+/// One identity that a client is counted by.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum KeySpec {
     Peer,
-    /// As a trusted proxy tells it, in this header.
+    /// The address that a trusted proxy writes into this header.
     Forwarded(ForwardedHeader),
     Header(HeaderName),
 }
@@ -24,7 +24,8 @@ pub(crate) enum KeySpec {
 pub(crate) const KEYS: &str = "the keys are peer, forwarded (X-Forwarded-For), forwarded:rfc7239, \
     forwarded:HEADER and header:NAME";
 
-/// The headers by which proxies tell who the client is, by their names. Any other one is named as it is.
+/// The names of the headers into which proxies write the client's address. Any other header is named by
+/// itself.
 const VIAS: [(&str, ForwardedHeader); 6] = [
     ("xff", ForwardedHeader::XForwardedFor),
     ("rfc7239", ForwardedHeader::Forwarded),
@@ -45,7 +46,7 @@ impl FromStr for KeySpec {
                 let known = VIAS.iter().find(|(known, _)| *known == name);
                 let via = match (known, name.parse()) {
                     (Some((_, via)), _) => via.clone(),
-                    // Lists of addresses, which are read by other rules than a single one.
+                    // These two hold lists of addresses, which `ForwardedHeader::Header` does not parse.
                     (None, Ok(header))
                         if ![FORWARDED.as_str(), "x-forwarded-for"]
                             .contains(&HeaderName::as_str(&header)) =>
@@ -54,7 +55,7 @@ impl FromStr for KeySpec {
                     }
                     _ => {
                         return Err(format!(
-                            "{name:?} is no header with one address; write forwarded for X-Forwarded-For, \
+                            "{name:?} is not a header with a single address; write forwarded for X-Forwarded-For, \
                              forwarded:rfc7239 for Forwarded, or forwarded:x-real-ip and the like"
                         ));
                     }
@@ -64,7 +65,7 @@ impl FromStr for KeySpec {
             Some(("header", name)) => {
                 let name = name
                     .parse()
-                    .map_err(|_| format!("{name:?} is no name of a header; write header:x-api-key"))?;
+                    .map_err(|_| format!("{name:?} is not a header name; write header:x-api-key"))?;
                 Ok(Self::Header(name))
             }
             _ => Err(KEYS.to_owned()),
@@ -89,7 +90,7 @@ impl std::fmt::Display for KeySpec {
     }
 }
 
-/// Several ways to count a client, together; and whom not to count.
+/// The identities that a client is counted by, combined, and the networks that are exempt.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientKeys {
     pub(crate) keys: Vec<KeySpec>,
@@ -98,7 +99,8 @@ pub(crate) struct ClientKeys {
 }
 
 impl ClientKeys {
-    /// Counts so. Who is exempt is told by the header that the client is counted by, if it is by one.
+    /// Returns the identifier of requests. An exempt client is recognised by the forwarded header of its key,
+    /// if the key has one, else by X-Forwarded-For.
     pub(crate) fn identifier(&self) -> Arc<dyn Identify> {
         let mut vias = self.keys.iter().filter_map(|key| match key {
             KeySpec::Forwarded(via) => Some(via.clone()),
@@ -113,7 +115,7 @@ impl ClientKeys {
             match key {
                 KeySpec::Peer => Arc::new(Peer::default()),
                 KeySpec::Forwarded(via) => Arc::new(ClientAddress::new(self.trusted.clone(), via.clone())),
-                // It may be a secret: whoever looks at the page is told a part of its hash.
+                // The value may be a secret: `ApiKey` shows the page only the first digits of its hash.
                 KeySpec::Header(name) => Arc::new(ApiKey::new(name.clone())),
             }
         });
@@ -125,43 +127,46 @@ impl ClientKeys {
         }
     }
 
-    /// The client that people call so: its keys in their order, percent-encoded and joined by `|`; an empty one is one
-    /// that a request did not have.
+    /// Returns the key of a client that an operator names: the client's identities in order, percent-encoded
+    /// and joined by `|`. An empty part stands for an identity that a request lacks. Fails if a part is
+    /// missing or malformed.
     pub(crate) fn client(&self, text: &str) -> Result<ClientKey, String> {
-        // Whoever has encoded the whole of it has encoded the bars as well.
+        // A caller who encoded the whole text has encoded the bars too, so no bar is left to split at.
         let text = if text.split('|').count() == self.keys.len() { text } else { &decoded(text) };
         let parts: Vec<_> = text.split('|').map(decoded).collect();
         if parts.len() != self.keys.len() {
             let keys: Vec<_> = self.keys.iter().map(KeySpec::to_string).collect();
             return Err(format!(
-                "{} parts in a key of {}; write {}",
+                "the key has {} parts and not {}; write {}",
                 parts.len(),
                 keys.len(),
                 keys.join("|")
             ));
         }
-        // Such a request as the client would send, so that it is counted the same.
+        // Identify a request as the client would send it, so that its key is the same.
         let mut request = Request::new(());
         for (key, part) in self.keys.iter().zip(parts).filter(|(_, part)| !part.is_empty()) {
             match key {
                 KeySpec::Peer | KeySpec::Forwarded(_) => {
-                    let address: IpAddr = part.parse().map_err(|_| format!("{part:?} is no address"))?;
+                    let address: IpAddr =
+                        part.parse().map_err(|_| format!("{part:?} is not an IP address"))?;
                     request.extensions_mut().insert(PeerAddress::new((address, 0).into()));
                 }
                 KeySpec::Header(name) => {
-                    let value = HeaderValue::from_str(&part).map_err(|_| format!("{part:?} is no header"))?;
+                    let value = HeaderValue::from_str(&part)
+                        .map_err(|_| format!("{part:?} is not a header value"))?;
                     request.headers_mut().insert(name, value);
                 }
             }
         }
         match self.counted().identify((&request).into()) {
             Identity::Key(client) => Ok(client),
-            _ => Err("such a client is not counted".to_owned()),
+            _ => Err("such a client is not limited".to_owned()),
         }
     }
 }
 
-/// Without percent encoding; what is none stays.
+/// Decodes percent-encoding. A malformed escape stays as it is.
 pub(crate) fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

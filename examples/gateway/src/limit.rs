@@ -1,5 +1,5 @@
-//! One limit of a throttle: any strategy behind one type, so that storages and throttles are compiled once for
-//! all of them.
+//! One strategy type for every strategy of the gateway, so that storages and throttles are compiled once and
+//! not for each strategy.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use traffik::{
     Class, Decision, FixedWindow, HeapLog, Hit, Rate, Ratio, Receipt, Scale, Strategy, Timestamp, Verdict,
 };
 
-/// Room for the state of a plain strategy, and of one in up to three wrappers.
+/// Size limit in bytes of the states of most strategies, plain and in up to three wrappers.
 pub(crate) const SMALL: usize = 64;
 pub(crate) const SMALL_WRAPPED: usize = SMALL + 3 * WRAPPER;
 
-/// The same for strategies that keep more: logs, buckets of a strict window, shares.
+/// Size limit in bytes of larger states: logs, buckets of a strict window, shares.
 pub(crate) const LARGE: usize = 512;
 pub(crate) const LARGE_WRAPPED: usize = LARGE + 3 * WRAPPER;
 
@@ -25,19 +25,20 @@ pub(crate) const WRAPPER: usize = 16;
 /// A strategy whose state takes at most `LEN` bytes.
 pub(crate) type DynStrategy<const LEN: usize> = Arc<dyn ErasedScale<LEN>>;
 
-/// A limit that a throttle is made of.
+/// A strategy of a throttle, as the gateway builds it.
 pub(crate) trait Limit: Scale + Strategy<Cost = u32, Stat: Stats> {
-    /// The same in the place of another one, if there was one: what was used of that is used of this.
+    /// Makes the strategy take over the states of `before`, the strategy that it replaces, so that use is
+    /// kept.
     fn in_place_of(self, before: Option<&Self>) -> Self;
 
-    /// One that is never reached, of the same type.
+    /// Returns a strategy of this type that admits every hit.
     fn unlimited() -> Result<Self, String>;
 
-    /// The most bytes of a state: limits of one size take each other's states.
-    fn room(&self) -> usize;
+    /// Returns the most bytes of a state. Strategies of one size can take over each other's states.
+    fn state_size(&self) -> usize;
 }
 
-/// Any strategy but an exact log, by the room that its states take.
+/// Any strategy but an exact log, by the size of its states.
 #[derive(Clone)]
 pub(crate) enum AnyLimit {
     Small(ErasedLimit<SMALL>),
@@ -46,33 +47,33 @@ pub(crate) enum AnyLimit {
     LargeWrapped(ErasedLimit<LARGE_WRAPPED>),
 }
 
-/// A strategy behind a pointer, with the pointer itself for a limit that comes in its place.
+/// A type-erased strategy, with its pointer for the strategy that may replace it.
 #[derive(Clone)]
 pub(crate) struct ErasedLimit<const LEN: usize> {
     pointer: DynStrategy<LEN>,
-    limit: Erased<DynStrategy<LEN>, LEN>,
+    strategy: Erased<DynStrategy<LEN>, LEN>,
 }
 
 impl<const LEN: usize> From<DynStrategy<LEN>> for ErasedLimit<LEN> {
     fn from(pointer: DynStrategy<LEN>) -> Self {
-        Self { limit: Erased::new(Arc::clone(&pointer)), pointer }
+        Self { strategy: Erased::new(Arc::clone(&pointer)), pointer }
     }
 }
 
 impl<const LEN: usize> ErasedLimit<LEN> {
-    fn succeed(&mut self, before: &Self) {
-        self.limit = self.limit.clone().migrating_from(Arc::clone(&before.pointer));
+    fn take_over(&mut self, before: &Self) {
+        self.strategy = self.strategy.clone().migrating_from(Arc::clone(&before.pointer));
     }
 }
 
-/// Runs an expression with whichever limit it is.
+/// Evaluates an expression with the strategy of any variant.
 macro_rules! each {
-    ($any:expr, $limit:ident => $ask:expr) => {
+    ($any:expr, $strategy:ident => $call:expr) => {
         match $any {
-            AnyLimit::Small($limit) => $ask,
-            AnyLimit::SmallWrapped($limit) => $ask,
-            AnyLimit::Large($limit) => $ask,
-            AnyLimit::LargeWrapped($limit) => $ask,
+            AnyLimit::Small($strategy) => $call,
+            AnyLimit::SmallWrapped($strategy) => $call,
+            AnyLimit::Large($strategy) => $call,
+            AnyLimit::LargeWrapped($strategy) => $call,
         }
     };
 }
@@ -80,11 +81,11 @@ macro_rules! each {
 impl Limit for AnyLimit {
     fn in_place_of(mut self, before: Option<&Self>) -> Self {
         match (&mut self, before) {
-            (Self::Small(limit), Some(Self::Small(before))) => limit.succeed(before),
-            (Self::SmallWrapped(limit), Some(Self::SmallWrapped(before))) => limit.succeed(before),
-            (Self::Large(limit), Some(Self::Large(before))) => limit.succeed(before),
-            (Self::LargeWrapped(limit), Some(Self::LargeWrapped(before))) => limit.succeed(before),
-            // A throttle of another room begins anew.
+            (Self::Small(strategy), Some(Self::Small(before))) => strategy.take_over(before),
+            (Self::SmallWrapped(strategy), Some(Self::SmallWrapped(before))) => strategy.take_over(before),
+            (Self::Large(strategy), Some(Self::Large(before))) => strategy.take_over(before),
+            (Self::LargeWrapped(strategy), Some(Self::LargeWrapped(before))) => strategy.take_over(before),
+            // The states differ in size, so the throttle starts over; `ThrottleHistory` reports it.
             _ => {}
         }
         self
@@ -95,7 +96,7 @@ impl Limit for AnyLimit {
         Ok(Self::Small(unlimited.into()))
     }
 
-    fn room(&self) -> usize {
+    fn state_size(&self) -> usize {
         match self {
             Self::Small(_) => SMALL,
             Self::SmallWrapped(_) => SMALL_WRAPPED,
@@ -105,7 +106,7 @@ impl Limit for AnyLimit {
     }
 }
 
-/// There is one kind of it only, which knows the states of all others.
+/// Every exact log reads the states of every other, so nothing is taken over.
 impl Limit for HeapLog {
     fn in_place_of(self, _: Option<&Self>) -> Self {
         self
@@ -115,12 +116,12 @@ impl Limit for HeapLog {
         Self::new(Rate::UNLIMITED).map_err(|error| error.to_string())
     }
 
-    fn room(&self) -> usize {
+    fn state_size(&self) -> usize {
         usize::MAX
     }
 }
 
-/// The bytes of a state: inline while they are few, as those of most strategies are.
+/// The bytes of a state, inline up to [`SMALL`] bytes, as the states of most strategies are.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum LimitState {
     Short(InlineState<SMALL>),
@@ -142,7 +143,7 @@ impl LimitState {
         }
     }
 
-    /// The state for a limit with this much room; that of a key never seen, if it does not fit.
+    /// Copies the state for a strategy of this size. Returns a fresh state if the bytes do not fit.
     fn read<const LEN: usize>(&self) -> InlineState<LEN> {
         InlineState::try_from(self.bytes()).unwrap_or_default()
     }
@@ -162,7 +163,7 @@ impl LimitState {
     }
 }
 
-/// In the form of an [`InlineState`], whatever its room.
+/// Encodes like an [`InlineState`], whose form does not depend on its size.
 impl State for LimitState {
     const FRESH: Self = Self::Short(InlineState::FRESH);
     const MAX_LEN: usize = <InlineState<LARGE_WRAPPED> as State>::MAX_LEN;
@@ -187,12 +188,12 @@ impl Strategy for AnyLimit {
 
     fn decide(&self, state: &mut LimitState, hit: &Hit, now: Timestamp) -> Decision {
         if let (Self::Small(it), LimitState::Short(inline)) = (self, &mut *state) {
-            // The most frequent case copies nothing.
-            return it.limit.decide(inline, hit, now);
+            // The most frequent case: the state is decided upon in place, without a copy.
+            return it.strategy.decide(inline, hit, now);
         }
         each!(self, it => {
             let mut inline = state.read();
-            let decision = it.limit.decide(&mut inline, hit, now);
+            let decision = it.strategy.decide(&mut inline, hit, now);
             if decision.is_dirty() {
                 state.write(&inline);
             }
@@ -202,34 +203,34 @@ impl Strategy for AnyLimit {
 
     fn peek(&self, state: &LimitState, hit: &Hit, now: Timestamp) -> Decision {
         if let (Self::Small(it), LimitState::Short(inline)) = (self, state) {
-            return it.limit.peek(inline, hit, now);
+            return it.strategy.peek(inline, hit, now);
         }
-        each!(self, it => it.limit.peek(&state.read(), hit, now))
+        each!(self, it => it.strategy.peek(&state.read(), hit, now))
     }
 
     fn charge(&self, state: &mut LimitState, hit: &Hit, now: Timestamp) {
-        each!(self, it => state.change(|inline| it.limit.charge(inline, hit, now)));
+        each!(self, it => state.change(|inline| it.strategy.charge(inline, hit, now)));
     }
 
     fn refund(&self, state: &mut LimitState, hit: &Hit, receipt: Receipt, now: Timestamp) {
-        each!(self, it => state.change(|inline| it.limit.refund(inline, hit, receipt, now)));
+        each!(self, it => state.change(|inline| it.strategy.refund(inline, hit, receipt, now)));
     }
 
     fn expires_at(&self, state: &LimitState, class: Class) -> Timestamp {
         if let (Self::Small(it), LimitState::Short(inline)) = (self, state) {
-            return it.limit.expires_at(inline, class);
+            return it.strategy.expires_at(inline, class);
         }
-        each!(self, it => it.limit.expires_at(&state.read(), class))
+        each!(self, it => it.strategy.expires_at(&state.read(), class))
     }
 
     fn max_ttl(&self) -> u64 {
-        each!(self, it => it.limit.max_ttl())
+        each!(self, it => it.strategy.max_ttl())
     }
 
     fn rebase(&self, state: &mut LimitState, now: Timestamp) -> bool {
         each!(self, it => {
             let mut inline = state.read();
-            let is_moved = it.limit.rebase(&mut inline, now);
+            let is_moved = it.strategy.rebase(&mut inline, now);
             if is_moved {
                 state.write(&inline);
             }
@@ -238,23 +239,23 @@ impl Strategy for AnyLimit {
     }
 
     fn records_demand(&self) -> bool {
-        each!(self, it => it.limit.records_demand())
+        each!(self, it => it.strategy.records_demand())
     }
 
     fn stat(&self, state: &LimitState, class: Class, now: Timestamp) -> StatsSnapshot {
-        each!(self, it => it.limit.stat(&state.read(), class, now))
+        each!(self, it => it.strategy.stat(&state.read(), class, now))
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
-        each!(self, it => it.limit.parts_of(hit, visit))
+        each!(self, it => it.strategy.parts_of(hit, visit))
     }
 
     fn kinds(&self, visit: &mut dyn FnMut(u32, u64)) {
-        each!(self, it => it.limit.kinds(visit));
+        each!(self, it => it.strategy.kinds(visit));
     }
 
     fn fits_script(&self) -> Result<(), CapacityError> {
-        each!(self, it => it.limit.fits_script())
+        each!(self, it => it.strategy.fits_script())
     }
 }
 
@@ -262,31 +263,31 @@ impl Strategy for AnyLimit {
 impl Scale for AnyLimit {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let mut scaled = self.clone();
-        each!(&mut scaled, it => it.limit = it.limit.scaled(ratio)?);
+        each!(&mut scaled, it => it.strategy = it.strategy.scaled(ratio)?);
         Ok(scaled)
     }
 
     fn part(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         let mut part = self.clone();
-        each!(&mut part, it => it.limit = it.limit.part(ratio)?);
+        each!(&mut part, it => it.strategy = it.strategy.part(ratio)?);
         Ok(part)
     }
 
     fn advance(&self, state: &mut LimitState, class: Class, to: Timestamp) {
-        each!(self, it => state.change(|inline| it.limit.advance(inline, class, to)));
+        each!(self, it => state.change(|inline| it.strategy.advance(inline, class, to)));
     }
 
     fn advance_receipt(&self, receipt: &mut Receipt, class: Class, to: Timestamp) {
-        each!(self, it => it.limit.advance_receipt(receipt, class, to));
+        each!(self, it => it.strategy.advance_receipt(receipt, class, to));
     }
 
     fn denominator(&self) -> u64 {
-        each!(self, it => it.limit.denominator())
+        each!(self, it => it.strategy.denominator())
     }
 
     fn refine(&self, factor: u64) -> Result<Self, CapacityError> {
-        let mut refine = self.clone();
-        each!(&mut refine, it => it.limit = it.limit.refine(factor)?);
-        Ok(refine)
+        let mut refined = self.clone();
+        each!(&mut refined, it => it.strategy = it.strategy.refine(factor)?);
+        Ok(refined)
     }
 }

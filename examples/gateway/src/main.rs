@@ -1,13 +1,20 @@
-//! A reverse proxy that limits what passes through it.
+//! A reverse proxy that rate-limits the requests it forwards.
 //!
-//! `cargo run --release -p traffik-gateway -- --help` lists its options. A handful of small files over the
-//! public API: what is asked for ([`options`], [`spec`] and its [`plain`] strategies, [`parameters`],
-//! [`config`]), what it comes to ([`plan`]), who is counted ([`keys`]) and who denied most ([`denials`]), the
-//! strategy ([`strategy`], [`limit`]), where states are history ([`stores`]) and what of them when the file is
-//! read anew ([`history`]), the throttles made of it all ([`throttles`]), the service behind them ([`upstream`],
-//! or a WebSocket: [`echo`]), the targets that are refused ([`target`]), all of that in one ([`gateway`]),
-//! its own paths ([`own`]), who may call them ([`caller`]) and the page ([`page`], [`events`]), the answers
-//! of its own ([`reply`]), and the server in front of it all ([`server`]).
+//! `cargo run --release -p traffik-gateway -- --help` lists its options. The program is a handful of small
+//! files over the public API:
+//!
+//! | files | subject |
+//! |---|---|
+//! | [`options`], [`config`] | the command line and the TOML file |
+//! | [`spec`], [`plain`], [`parameters`] | the text form of a strategy |
+//! | [`plan`] | the throttles to build, as read from either |
+//! | [`keys`], [`denied_clients`] | the keys of clients, and the clients denied most |
+//! | [`strategy`], [`limit`] | the strategy of a throttle, chosen at run time |
+//! | [`stores`], [`store_metrics`], [`history`] | the storages, and the use that survives a reload |
+//! | [`throttles`], [`gateway`] | the throttles, and the state shared by all requests |
+//! | [`upstream`], [`echo`] | the service behind: an upstream server, or a WebSocket |
+//! | [`own`], [`caller`], [`page`], [`events`] | the admin paths, their access check, and the live page |
+//! | [`server`], [`target`], [`response`] | the listeners, refused request targets, and plain responses |
 
 mod caller;
 mod config;
@@ -27,6 +34,7 @@ mod plan;
 mod response;
 mod server;
 mod spec;
+mod store_metrics;
 mod stores;
 mod strategy;
 mod target;
@@ -39,7 +47,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let options = options::Options::parse();
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("the runtime: {error}"));
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| format!("cannot start the tokio runtime: {error}"));
     match runtime.and_then(|runtime| runtime.block_on(server::run(options))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

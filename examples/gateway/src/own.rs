@@ -1,4 +1,4 @@
-//! The gateway's own paths, which are kept out of every limit.
+//! The admin paths below `/_traffik/`, which no throttle limits.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,23 +16,23 @@ use crate::gateway::Gateway;
 use crate::keys::decoded;
 use crate::page;
 use crate::response::{GatewayResponse, streamed, text, typed};
-use crate::stores;
+use crate::store_metrics;
 use crate::throttles::ThrottleControl;
 
-/// What its own paths begin with.
+/// The prefix of the admin paths.
 pub(crate) const BELOW: &str = "/_traffik/";
 
-/// Who is answered.
+/// The callers that a listener serves the admin paths to.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Audience {
-    /// Whoever comes, but for the pages of other sites.
+    /// Every caller but pages of other sites.
     Everybody,
-    /// Whoever is on this machine and not passing anybody on.
+    /// Callers on this machine whose requests no proxy forwards.
     ThisMachine,
     Nobody,
 }
 
-/// Answers a request for one of its own paths; all others are not found.
+/// Answers a request for an admin path. Any other path is answered 404.
 pub(crate) async fn answer<B>(
     request: &Request<B>,
     peer: SocketAddr,
@@ -44,7 +44,7 @@ pub(crate) async fn answer<B>(
         Audience::Nobody => return not_found(),
         Audience::ThisMachine if !caller::is_here(request, peer) => return not_found(),
         Audience::Everybody if caller::is_of_another_site(request) => {
-            return text(StatusCode::FORBIDDEN, "not for the pages of another site\n");
+            return text(StatusCode::FORBIDDEN, "pages of other sites have no access\n");
         }
         Audience::ThisMachine | Audience::Everybody => {}
     }
@@ -58,7 +58,7 @@ pub(crate) async fn answer<B>(
         "metrics" => {
             let pipeline = gateway.pipeline.load();
             pipeline.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
-            let stores = stores::prometheus(&pipeline.stores);
+            let stores = store_metrics::prometheus(&pipeline.stores);
             typed("text/plain; version=0.0.4", gateway.tally.prometheus() + &stores)
         }
         "denied" => {
@@ -72,11 +72,12 @@ pub(crate) async fn answer<B>(
     }
 }
 
-/// How long a store has at least to show that it is ready.
+/// Least time that a store gets to show that it is ready.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether every throttle can decide, and how the stores are behind them: each is asked to write. A store of
-/// several servers is ready as long as one of them is.
+/// Reports whether every throttle can decide, with a line for each store. Asks each store to write, and waits
+/// for the answer for `--timeout`, at least for 1 s. A store of several servers is ready while one of them
+/// is.
 async fn health(gateway: &Gateway) -> GatewayResponse {
     let (pipeline, patience) = (gateway.pipeline.load_full(), gateway.common.timeout.max(PATIENCE));
     let looks = pipeline.stores.iter().map(|store| async move {
@@ -86,26 +87,27 @@ async fn health(gateway: &Gateway) -> GatewayResponse {
     });
     let down: Vec<_> = join_all(looks).await.into_iter().flatten().collect();
     let needed = |name: &str| pipeline.controls.iter().any(|control| control.needs.as_deref() == Some(name));
-    let (status, mut told) = match down.iter().find(|(name, _)| needed(name)) {
+    let (status, mut body) = match down.iter().find(|(name, _)| needed(name)) {
         Some((_, error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")),
         None => (StatusCode::OK, "ready\n".to_owned()),
     };
-    told.extend(pipeline.stores.iter().map(|store| format!("{store}\n")));
-    text(status, told)
+    body.extend(pipeline.stores.iter().map(|store| format!("{store}\n")));
+    text(status, body)
 }
 
-/// What a query says of a name, still encoded.
-fn asked<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+/// Returns the value of a query parameter, still encoded.
+fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     let pairs = query.unwrap_or_default().split('&');
     pairs.filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
+/// Answers with the statistics of a client under every throttle, as JSON.
 async fn stat(query: Option<&str>, gateway: &Gateway) -> GatewayResponse {
-    let Some(key) = asked(query, "key") else { return bad("say whose figures: ?key=127.0.0.1") };
+    let Some(key) = parameter(query, "key") else { return bad("name a client, such as ?key=127.0.0.1") };
     let controls = gateway.pipeline.load().controls.clone();
     let (mut throttles, mut known, mut failed) = (Vec::new(), false, false);
     for control in controls.iter() {
-        let label = |name| asked(query, name).map(|name| Label::named(&decoded(name)));
+        let label = |name| parameter(query, name).map(|name| Label::named(&decoded(name)));
         let mut class = control.class;
         class.tier = label("tier").unwrap_or(class.tier);
         class.priority = label("priority").unwrap_or(class.priority);
@@ -122,8 +124,8 @@ async fn stat(query: Option<&str>, gateway: &Gateway) -> GatewayResponse {
             Ok(figures) => json!({ "throttle": control.uid, "policies": policies(control, &figures) }),
         });
     }
-    let told = json!({ "key": decoded(key), "throttles": throttles });
-    let mut reply = typed("application/json", format!("{told:#}\n"));
+    let body = json!({ "key": decoded(key), "throttles": throttles });
+    let mut reply = typed("application/json", format!("{body:#}\n"));
     *reply.status_mut() = match (known, failed) {
         (false, _) => StatusCode::BAD_REQUEST,
         (true, true) => StatusCode::SERVICE_UNAVAILABLE,
@@ -140,7 +142,7 @@ fn policies(control: &ThrottleControl, figures: &[StatsSnapshot]) -> Vec<Value> 
     control.names.iter().zip(figures).map(policy).collect()
 }
 
-/// Times are seconds since 1970.
+/// Converts a statistic to JSON. Times become seconds since 1970.
 fn value(figure: StatValue) -> Value {
     match figure {
         StatValue::Count(count) => count.into(),
@@ -153,8 +155,9 @@ fn value(figure: StatValue) -> Value {
     }
 }
 
+/// Forgets the use of a client under every throttle.
 async fn reset(query: Option<&str>, gateway: &Gateway) -> GatewayResponse {
-    let Some(key) = asked(query, "key") else { return bad("say whom to forget: ?key=127.0.0.1") };
+    let Some(key) = parameter(query, "key") else { return bad("name a client, such as ?key=127.0.0.1") };
     let controls = gateway.pipeline.load().controls.clone();
     let (mut known, mut errors) = (false, String::new());
     for control in controls.iter() {
@@ -175,8 +178,9 @@ fn bad(advice: &str) -> GatewayResponse {
     text(StatusCode::BAD_REQUEST, format!("{advice}\n"))
 }
 
+/// Answers 405 with the method that the path takes.
 fn only(methods: &'static str) -> GatewayResponse {
-    let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
+    let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, format!("this path takes {methods} only\n"));
     reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     reply
 }

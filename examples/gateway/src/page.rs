@@ -1,4 +1,4 @@
-//! The page that shows what is admitted and denied as it happens.
+//! The live page of admitted and denied requests.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,12 +11,13 @@ use crate::gateway::Gateway;
 use crate::response::{GatewayResponse, typed};
 use crate::stores::SharedStore;
 
-/// How many of those denied most the page shows.
+/// Number of the most denied clients that the page shows.
 const TOP: usize = 10;
 
-/// The page itself: one file, which needs nothing else.
+/// Returns the page: one file without external resources.
 pub(crate) fn html() -> GatewayResponse {
     const PAGE: &str = include_str!("page.html");
+    // The page loads nothing but its own events, so an injected name of a client can load nothing either.
     const POLICY: HeaderValue = HeaderValue::from_static(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:",
     );
@@ -25,7 +26,7 @@ pub(crate) fn html() -> GatewayResponse {
     reply
 }
 
-/// What has happened so far.
+/// Returns the totals so far as one line of JSON, the data of an event.
 pub(crate) fn sample(gateway: &Gateway) -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let pipeline = gateway.pipeline.load();
@@ -47,8 +48,9 @@ pub(crate) fn sample(gateway: &Gateway) -> String {
     let top = gateway.denied_most().into_iter().take(TOP);
     let top: Vec<_> = top.map(|it| json!({ "name": it.name, "denials": it.denials })).collect();
     pipeline.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
+    // `tally_corrupt` first: the errors below include the corrupt values that the stores have found.
     let errors: Value = gateway.tally.errors().filter(|(_, count)| *count > 0).collect();
-    let store = |it: &SharedStore| json!({ "name": it.name(), "state": it.state() });
+    let store = |it: &SharedStore| json!({ "name": it.name(), "state": it.state_name() });
     let stores: Vec<_> = pipeline.stores.iter().map(store).collect();
     json!({ "at": seconds, "throttles": throttles, "top": top, "errors": errors, "stores": stores })
         .to_string()

@@ -1,4 +1,4 @@
-//! The `name=value` pairs that strategies, storages and other options take.
+//! Parses the `name=value` pairs of strategies, storages and other options.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,11 +9,11 @@ pub(crate) const WHOLE: &str = "a whole number up to 4294967295";
 pub(crate) const PART: &str = "a part of the whole, such as 0.8, 4/5 or 80%";
 pub(crate) const TIME: &str = "a time above 0 such as 500ms";
 
-/// `name=value` pairs separated by commas, in their order.
+/// The `name=value` pairs of a comma-separated list, in the order of the text.
 pub(crate) struct Parameters<'a> {
     of: &'a str,
     values: Vec<(&'a str, &'a str)>,
-    /// The names that were asked for, for the message about one that was not.
+    /// The names passed to `take`, listed in the error about an unknown one.
     known: Vec<&'static str>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> Parameters<'a> {
         let mut values: Vec<(&str, &str)> = Vec::new();
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let Some((name, value)) = pair.split_once('=') else {
-                return Err(format!("{pair:?} is no parameter of {of}; write name=value"));
+                return Err(format!("{pair:?} is not a parameter of {of}; write name=value"));
             };
             if name.is_empty() {
                 return Err(format!("{pair:?} names no parameter of {of}; write name=value"));
@@ -35,7 +35,7 @@ impl<'a> Parameters<'a> {
         Ok(Self { of, values, known: Vec::new() })
     }
 
-    /// Removes and parses the value of a parameter; `right` says what it should look like.
+    /// Removes and parses the value of a parameter. The error message describes a correct value by `right`.
     pub(crate) fn take<T: FromStr>(&mut self, name: &'static str, right: &str) -> Result<Option<T>, String> {
         self.known.push(name);
         let Some(at) = self.values.iter().position(|(known, _)| *known == name) else { return Ok(None) };
@@ -43,7 +43,7 @@ impl<'a> Parameters<'a> {
         value.parse().map(Some).map_err(|_| format!("{name}={value} is not {right}"))
     }
 
-    /// Removes all pairs and parses them as names with ratios; at least one.
+    /// Removes all pairs and parses them as names with ratios. Fails if there is none.
     pub(crate) fn named(&mut self, example: &str) -> Result<Vec<(Label, Ratio)>, String> {
         if self.values.is_empty() {
             return Err(format!("{} needs names with values; write {example}", self.of));
@@ -61,12 +61,12 @@ impl<'a> Parameters<'a> {
         self.values
     }
 
-    /// Fails if a pair is left, with the names that were asked for.
+    /// Fails if a pair is left. The error lists the names passed to `take`.
     pub(crate) fn finish(&self) -> Result<(), String> {
         self.finish_with(&listed(&self.known))
     }
 
-    /// Fails if a pair is left, with `known` in place of the names that were asked for.
+    /// Fails if a pair is left. The error lists `known`.
     pub(crate) fn finish_with(&self, known: &str) -> Result<(), String> {
         match self.values.first() {
             None => Ok(()),
@@ -75,7 +75,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// Names in a sentence: `none`, `a`, `a and b`, or `a, b and c`.
+/// Joins names for a sentence: `none`, `a`, `a and b`, or `a, b and c`.
 pub(crate) fn listed(names: &[&str]) -> String {
     match names {
         [] => "none".to_owned(),
@@ -84,7 +84,7 @@ pub(crate) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// A time that is more than none, written as the period of a rate.
+/// A duration above zero, written like the period of a rate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PositiveDuration(pub(crate) Duration);
 
@@ -94,6 +94,6 @@ impl FromStr for PositiveDuration {
     fn from_str(text: &str) -> Result<Self, String> {
         let rate = format!("1/{text}").parse::<Rate>();
         rate.map(|rate| Self(rate.period()))
-            .map_err(|_| format!("{text:?} is no time above 0; write 500ms or 2s"))
+            .map_err(|_| format!("{text:?} is not a time above 0; write 500ms or 2s"))
     }
 }

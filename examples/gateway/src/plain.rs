@@ -1,6 +1,6 @@
-//! The strategies that wrap no other: what each is called, which parameters it takes and how it is built.
+//! The strategies that wrap no other: the name, the parameters and the constructor of each.
 //!
-//! A new one is a row of [`STRATEGIES`] and the function that the row names.
+//! To add a strategy, add a row to [`STRATEGIES`] and the function that the row names.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use traffik::{
 use crate::limit::{DynStrategy, LARGE, SMALL};
 use crate::parameters::{PART, Parameters, PositiveDuration, TIME, WHOLE};
 
-/// The name of each strategy, an example of its parameters for `--help`, and its parser, in the order of all
-/// messages.
+/// The name of each strategy, an example of its parameters for `--help`, and its parser. Messages list
+/// strategies in this order.
 const STRATEGIES: &[(&str, &str, StrategyParser)] = &[
     ("fixed-window", "", fixed_window),
     ("sliding-window", "[:strict=10]", sliding_window),
@@ -33,14 +33,14 @@ const STRATEGIES: &[(&str, &str, StrategyParser)] = &[
 
 const REGIONS: &str = ":us=2/5,eu=3/10,default=3/10,spill=true";
 
-/// The kind of all buckets but queues, which keep a level.
+/// The kind of all buckets whose state is a level: all but queues.
 const LEVEL: &str = "level";
 
-/// Times a log can keep inline, where it is wrapped.
+/// Timestamps that a wrapped log keeps inline.
 const LOG: usize = 32;
-/// Buckets of a strict window.
+/// Most buckets of a strict window.
 const BUCKETS: usize = 64;
-/// Instances or regions that share a limit.
+/// Most instances or regions that share a limit.
 const MEMBERS: usize = 16;
 
 type StrategyParser = fn(&mut Parameters<'_>) -> Result<PlainStrategy, String>;
@@ -48,16 +48,16 @@ type StrategyParser = fn(&mut Parameters<'_>) -> Result<PlainStrategy, String>;
 /// A strategy that wraps no other, with its parameters.
 #[derive(Clone)]
 pub(crate) struct PlainStrategy {
-    /// The kind of its states: strategies of one kind take each other's states as they are.
+    /// The kind of the strategy's states. Strategies of one kind read each other's states.
     pub(crate) kind: &'static str,
-    /// The class of every request: which instance this is, where instances share a limit.
+    /// The class of every request; it names this instance if instances share a limit.
     pub(crate) class: Class,
     pub(crate) build: StrategyBuilder,
-    /// Builds the limit of a rate where nothing wraps it, if its states then have no bound.
+    /// Builds the strategy on the heap, for one whose states have no size bound while nothing wraps it.
     pub(crate) unbounded: Option<fn(Rate) -> Result<HeapLog, String>>,
 }
 
-/// Builds the limit of a rate, by the room that its states take.
+/// Builds the strategy for a rate, by the size of its states.
 #[derive(Clone)]
 pub(crate) enum StrategyBuilder {
     Small(SizedBuilder<SMALL>),
@@ -71,13 +71,13 @@ pub(crate) fn names() -> Vec<&'static str> {
     STRATEGIES.iter().map(|(name, ..)| *name).collect()
 }
 
-/// Returns how each strategy is written, for `--help`.
+/// Returns an example of each strategy's text form, for `--help`.
 pub(crate) fn usage() -> String {
     let usage: Vec<_> = STRATEGIES.iter().map(|(name, example, _)| format!("{name}{example}")).collect();
     usage.join("; ")
 }
 
-/// Parses the strategy of a name, or returns `None` if none has it.
+/// Parses the parameters of a named strategy. Returns `None` if no strategy has the name.
 pub(crate) fn parse(name: &str, mut given: Parameters<'_>) -> Option<Result<PlainStrategy, String>> {
     let (.., parser) = STRATEGIES.iter().find(|(known, ..)| *known == name)?;
     Some(parser(&mut given).and_then(|strategy| given.finish().map(|()| strategy)))
@@ -123,7 +123,7 @@ fn leaky_bucket_queue(given: &mut Parameters<'_>) -> Result<PlainStrategy, Strin
 fn gcra(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
     let (burst, tolerance) = (given.take("burst", WHOLE)?, given.take("tolerance", TIME)?);
     if burst.is_some() && tolerance.is_some() {
-        return Err("burst and tolerance say the same thing; give gcra one of them".to_owned());
+        return Err("burst and tolerance set the same bound; give gcra one of them".to_owned());
     }
     given.finish_with("burst or tolerance")?;
     Ok(small(LEVEL, move |rate| {
@@ -136,7 +136,6 @@ fn adaptive(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
     let (threshold, reduction) = (given.take("threshold", PART)?, given.take("reduction", PART)?);
     let (recovery, floor) = (given.take("recovery", PART)?, given.take("floor", PART)?);
     Ok(small("adaptive", move |rate| {
-        // The floor first: a reduction is held against it.
         let adaptive = with(Adaptive::new(rate), Adaptive::floor, floor)?;
         let adaptive = with(adaptive, Adaptive::threshold, threshold)?;
         let adaptive = with(adaptive, Adaptive::reduction, reduction)?;
@@ -168,10 +167,11 @@ fn fair_share(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
     let instance = given.take::<String>("instance", "a name")?;
     let instance = instance
         .filter(|name| !name.is_empty())
-        .ok_or("fair-share needs its instance's name; write fair-share:instance=a")?;
+        .ok_or("fair-share needs the name of this instance; write fair-share:instance=a")?;
     let weight = given.take::<u32>("weight", WHOLE)?.unwrap_or(1);
     let mut strategy = large("fair-share", move |rate| {
-        let weight = u16::try_from(weight).map_err(|_| format!("weight={weight} is more than 65535"))?;
+        let weight = u16::try_from(weight)
+            .map_err(|_| format!("weight={weight} is above the largest weight, 65535"))?;
         FairShare::<MEMBERS>::new(rate).weight(weight).map_err(message)
     });
     strategy.class.instance = Label::named(&instance);
@@ -188,7 +188,7 @@ fn regions(given: &mut Parameters<'_>) -> Result<PlainStrategy, String> {
     }))
 }
 
-/// A strategy whose states take at most [`SMALL`] bytes.
+/// Describes a strategy whose states take at most [`SMALL`] bytes.
 fn small<L: ErasedScale<SMALL> + 'static>(
     kind: &'static str,
     build: impl Fn(Rate) -> Result<L, String> + Send + Sync + 'static,
@@ -197,7 +197,7 @@ fn small<L: ErasedScale<SMALL> + 'static>(
     PlainStrategy { kind, class: Class::default(), build, unbounded: None }
 }
 
-/// A strategy whose states take at most [`LARGE`] bytes.
+/// Describes a strategy whose states take at most [`LARGE`] bytes.
 fn large<L: ErasedScale<LARGE> + 'static>(
     kind: &'static str,
     build: impl Fn(Rate) -> Result<L, String> + Send + Sync + 'static,
@@ -206,7 +206,7 @@ fn large<L: ErasedScale<LARGE> + 'static>(
     PlainStrategy { kind, class: Class::default(), build, unbounded: None }
 }
 
-/// Sets `value` on `limit`; without a value, `limit` keeps its default.
+/// Sets `value` on `strategy`. Without a value, the strategy keeps its default.
 fn with<L, V, E: Display>(
     strategy: L,
     set: impl FnOnce(L, V) -> Result<L, E>,
@@ -218,6 +218,7 @@ fn with<L, V, E: Display>(
     }
 }
 
+/// Returns the text of an error.
 pub(crate) fn message(error: impl Display) -> String {
     error.to_string()
 }

@@ -1,4 +1,4 @@
-//! The throttles that are asked for, and how each part of one is written, on the command line or in a file.
+//! The throttles to build, and the text form of each part, on the command line or in the file.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -17,11 +17,11 @@ use crate::keys::KeySpec;
 use crate::parameters::{Parameters, PositiveDuration, WHOLE};
 use crate::spec::Spec;
 
-/// One throttle, with all that can be said of it.
+/// The settings of one throttle.
 #[derive(Clone)]
 pub(crate) struct ThrottlePlan {
     pub(crate) uid: String,
-    /// The names of its rates, in their order.
+    /// The policy names of the rates, in the same order.
     pub(crate) names: Vec<String>,
     pub(crate) rates: Vec<Rate>,
     pub(crate) strategy: Spec,
@@ -33,24 +33,24 @@ pub(crate) struct ThrottlePlan {
     pub(crate) on_error: OnErrorSpec,
     pub(crate) headers: HeaderFormat,
     pub(crate) shadow: bool,
-    /// Where it is asked for, to stand before what is wrong with it: a file and a line of it.
+    /// The file and the line of the throttle, as a prefix of its errors; empty for the command line.
     pub(crate) place: String,
 }
 
-/// How many rates can be one limit.
+/// Most rates of a throttle.
 pub(crate) const MOST_RATES: usize = 8;
 
-/// What all throttles have in common.
+/// The settings that all throttles share.
 #[derive(Clone, Debug)]
 pub(crate) struct CommonSettings {
-    /// What runs in the background, to be waited for at the end.
+    /// The background tasks of throttles, which shutdown waits for.
     pub(crate) tasks: TaskTracker,
     pub(crate) namespace: String,
-    /// Whether only what is asked for is checked: what fails is the answer then, and not logged.
+    /// Set by `--check`: a storage's faults are then reported as the result, and not logged.
     pub(crate) is_check: bool,
-    /// How long one call of a store may take.
+    /// Deadline of one call to a shared storage.
     pub(crate) timeout: Duration,
-    /// How long connecting to a store may take.
+    /// Deadline of one attempt to connect to a shared storage.
     pub(crate) connect_timeout: Duration,
     pub(crate) bypass_preflights: bool,
     pub(crate) exempt: Networks,
@@ -58,7 +58,7 @@ pub(crate) struct CommonSettings {
     pub(crate) classes: ClassHeaders,
 }
 
-/// Which requests a throttle applies to.
+/// A condition on the requests that a throttle applies to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RulePlan {
     pub(crate) path: Option<String>,
@@ -66,14 +66,14 @@ pub(crate) struct RulePlan {
     pub(crate) ignore_case: bool,
 }
 
-/// What happens when the store fails.
+/// The action when the storage fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum OnErrorSpec {
     Allow,
     Throttle {
         wait: Duration,
     },
-    /// Memory of this process decides, at the limit divided by how many there are.
+    /// Counts in memory, at the limit divided by the number of gateway instances.
     Fallback {
         instances: u32,
     },
@@ -98,17 +98,17 @@ impl FromStr for OnErrorSpec {
                 wait.map_or(Self::default(), |wait| Self::Throttle { wait: wait.0 })
             }
             "fallback" => {
-                let instances = given.take::<NonZeroU32>("instances", "a whole number from 1 on")?;
+                let instances = given.take::<NonZeroU32>("instances", "a whole number of at least 1")?;
                 Self::Fallback { instances: instances.map_or(1, NonZeroU32::get) }
             }
-            _ => return Err(format!("{text:?} is nothing to do; write allow, throttle or fallback")),
+            _ => return Err(format!("{text:?} is not an action; write allow, throttle or fallback")),
         };
         given.finish()?;
         Ok(spec)
     }
 }
 
-/// Where states are kept.
+/// The storage of a throttle's states.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum StorageSpec {
     Memory { capacity: usize, when_full: WhenFull },
@@ -118,7 +118,7 @@ pub(crate) enum StorageSpec {
 }
 
 impl StorageSpec {
-    /// Where the store is.
+    /// Returns the URL of a shared storage.
     pub(crate) fn url(&self) -> Option<&String> {
         match self {
             Self::Memory { .. } => None,
@@ -126,7 +126,7 @@ impl StorageSpec {
         }
     }
 
-    /// The nodes of a cluster, each with the name and the password that were given once.
+    /// Returns a URL for each node of a cluster, each with the user and the password that the text has once.
     pub(crate) fn nodes(&self) -> Vec<String> {
         let (scheme, rest) = self.url().and_then(|url| url.split_once("+cluster://")).unwrap_or_default();
         let (user, nodes) =
@@ -135,16 +135,16 @@ impl StorageSpec {
     }
 }
 
-/// Checks a server in a URL, `USER:PASSWORD@HOST:PORT` with or without a user and a port.
+/// Checks the server of a URL, `USER:PASSWORD@HOST:PORT`; user, password and port are optional.
 pub(crate) fn server(text: &str) -> Result<(), String> {
     let (_, server) = text.rsplit_once('@').unwrap_or(("", text));
-    // An address of version 6 stands in brackets.
+    // The colons of an IPv6 address stand in brackets, so the port is searched after these.
     let after = server.rfind(']').map_or(0, |end| end + 1);
     let (host, port) = server.split_at(server[after..].find(':').map_or(server.len(), |at| after + at));
     match port.strip_prefix(':') {
         _ if host.is_empty() => Err(format!("{server:?} names no host; write HOST:PORT")),
         Some(port) if !port.parse::<u16>().is_ok_and(|port| port > 0) => {
-            Err(format!("{server}: {port:?} is no port; write one of 1 to 65535"))
+            Err(format!("{server}: {port:?} is not a port; write 1 to 65535"))
         }
         _ => Ok(()),
     }
@@ -197,7 +197,7 @@ impl FromStr for StorageSpec {
         let mut parameters = Parameters::parse("memory", parameters)?;
         let capacity = parameters.take::<u32>("capacity", WHOLE)?.unwrap_or(100_000);
         if capacity == 0 {
-            return Err("capacity is 0, which holds nobody; write at least 1".to_owned());
+            return Err("capacity is 0, which has room for no client; write at least 1".to_owned());
         }
         let when_full = match parameters.take::<String>("full", "evict or refuse")?.as_deref() {
             None | Some("evict") => WhenFull::Evict,
@@ -209,7 +209,7 @@ impl FromStr for StorageSpec {
     }
 }
 
-/// The header dialect that clients read, by its name.
+/// The format of rate-limit headers, by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Headers {
     Draft10,
@@ -233,12 +233,13 @@ impl FromStr for Headers {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let told = format!("{text:?} is no dialect; write draft10, draft07, x-ratelimit or none");
-        ValueEnum::from_str(text, false).map_err(|_| told)
+        ValueEnum::from_str(text, false).map_err(|_| {
+            format!("{text:?} is not a header format; write draft10, draft07, x-ratelimit or none")
+        })
     }
 }
 
-/// The names of the rates of a throttle.
+/// Returns the policy names of a throttle's rates: its uid, numbered if there are several.
 pub(crate) fn names(of: &str, rates: usize) -> Vec<String> {
     match rates {
         1 => vec![of.to_owned()],

@@ -1,4 +1,4 @@
-//! The gateway's own answers: a text, or a body of a content type that no cache keeps.
+//! The responses that the gateway itself writes: plain text, or a body that no cache may store.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -6,24 +6,26 @@ use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
-/// The body of an answer, of the upstream's or of the gateway's own.
+/// The body of a response, from the upstream or from the gateway itself.
 pub(crate) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
+/// A response to a client.
 pub(crate) type GatewayResponse = Response<Body>;
 
-/// Answers with this text.
+/// Returns a plain text response.
 pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> GatewayResponse {
     let mut reply = Response::new(whole(text));
     *reply.status_mut() = status;
     reply
 }
 
-/// Answers with a text of this content type, which no cache may keep.
+/// Returns a response of this content type that no cache may store.
 pub(crate) fn typed(kind: &'static str, text: impl Into<Bytes>) -> GatewayResponse {
     streamed(kind, whole(text))
 }
 
-/// Answers with a body of this content type. No cache may keep it, as it is true for a moment only.
+/// Returns a response with a body of this content type. No cache may store it: the content is outdated at
+/// once.
 pub(crate) fn streamed(kind: &'static str, body: Body) -> GatewayResponse {
     let mut reply = Response::new(body);
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -1,5 +1,5 @@
-//! The server: accepts connections, keeps its own paths out of every limit, reads its file anew, and drains
-//! when asked to stop.
+//! The server: accepts connections, routes requests to the throttles or the admin paths, reloads the file,
+//! and drains connections on shutdown.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,21 +28,26 @@ use crate::response::{Body, text};
 use crate::stores::SharedStore;
 use crate::target;
 
-/// How long requests under way may take to finish once the server is asked to stop.
+/// Longest time that shutdown waits for requests under way.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long stores may take to be closed then: what is still asked of them was cut off.
+/// Longest time that shutdown then waits for the stores to close.
 const CLOSE: Duration = Duration::from_secs(1);
 
-/// How long a client may take to send the head of a request.
+/// Longest time that a client may take to send the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often the file is looked at.
+/// Interval at which the file is checked for changes.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Serves until SIGTERM or SIGINT; or only says what the options come to, if that is what they ask.
+/// Serves until SIGTERM or SIGINT. With `--check`, only checks the options.
+///
+/// # Errors
+///
+/// Fails if an option or the file is wrong, an address cannot be bound, or a signal handler cannot be
+/// installed.
 pub(crate) async fn run(options: Options) -> Result<(), String> {
-    // Before it is taken, so that no change of it goes unseen.
+    // Read the file before `Gateway::new` does, so that `watch` sees every change after that.
     let known = options.config.as_ref().and_then(|path| std::fs::read(path).ok());
     let gateway = Arc::new(Gateway::new(&options)?);
     if options.check {
@@ -58,7 +63,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     Tokio.spawn(sample(Arc::clone(&gateway)));
     println!("listening on http://{address}");
     if let Some((_, address)) = &admin {
-        println!("its own paths on http://{address}");
+        println!("admin paths on http://{address}");
     }
 
     {
@@ -76,20 +81,20 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     gateway.events.stop();
     let tasks = &gateway.common.tasks;
     tasks.close();
-    // Whoever is not done by then is cut off: that is what the deadline is for.
+    // Connections that are still open after `DRAIN` are cut off.
     let drained = async {
         gateway.end.send_replace(true);
         gateway.end.closed().await;
         tasks.wait().await;
     };
     let _ = Tokio.timeout(DRAIN, drained).await;
-    // Nothing is asked any more that could still be answered.
+    // Close the stores last: no request is left that could use an answer of theirs.
     let stores = Arc::clone(&gateway.pipeline.load().stores);
     let _ = Tokio.timeout(CLOSE, join_all(stores.iter().map(SharedStore::close))).await;
     Ok(())
 }
 
-/// Says what the options come to, and whether the stores can be counted on.
+/// Prints the throttles of the options, and asks each store to write unless `--offline` is given.
 async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
     options.plans()?.iter().for_each(|plan| println!("{plan}"));
     if let Some(messages) = &gateway.upstream.echo.messages {
@@ -120,46 +125,48 @@ async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
     Ok(())
 }
 
-/// The signal of this kind, each time it comes.
+/// Installs a handler for a signal.
 fn on(kind: SignalKind) -> Result<Signal, String> {
-    signal(kind).map_err(|error| format!("signal {}: {error}", kind.as_raw_value()))
+    signal(kind).map_err(|error| format!("cannot handle signal {}: {error}", kind.as_raw_value()))
 }
 
+/// Binds a listener. Returns it with its address, in which port 0 is replaced by the port that was picked.
 async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
-    let told = |error| format!("{option} {address}: {error}");
-    let listener = TcpListener::bind(address).await.map_err(told)?;
-    let address = listener.local_addr().map_err(told)?;
+    let on_option = |error| format!("{option} {address}: {error}");
+    let listener = TcpListener::bind(address).await.map_err(on_option)?;
+    let address = listener.local_addr().map_err(on_option)?;
     Ok((listener, address))
 }
 
-/// Serves whoever connects.
+/// Accepts connections and serves each in a task, for ever.
 async fn accept(listener: &TcpListener, audience: Audience, gateway: &Arc<Gateway>) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     server.http2().timer(TokioTimer::new());
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
-            // Out of file descriptors, most likely: connections that end will free some.
+            // Most likely the process is out of file descriptors; connections that end free some.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        // A socket that is gone already will fail when it is read.
+        // An error means that the client is gone already; reading will fail then.
         let _ = stream.set_nodelay(true);
         let (gateway, mut end) = (Arc::clone(gateway), gateway.end.subscribe());
         let service = service_fn(move |request| route(request, peer, audience, Arc::clone(&gateway)));
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         Tokio.spawn(async move {
             let mut connection = pin!(connection);
-            // What goes wrong on one connection concerns its client, who knows.
+            // An error of one connection concerns its client only, who sees it; so it is not logged.
             tokio::select! {
                 _ = connection.as_mut() => return,
-                _ = end.wait_for(|asked| *asked) => connection.as_mut().graceful_shutdown(),
+                _ = end.wait_for(|ends| *ends) => connection.as_mut().graceful_shutdown(),
             }
             let _ = connection.await;
         });
     }
 }
 
+/// Routes a request to the admin paths or to the throttles.
 async fn route(
     mut request: Request<Incoming>,
     peer: SocketAddr,
@@ -177,30 +184,30 @@ async fn route(
     handler(request).await
 }
 
-/// Reads the file anew when it has changed, and when told to. A bad one is refused, and the one before stays.
+/// Reloads the file when it changes and on SIGHUP. If the file has an error, logs it and keeps the throttles.
 async fn watch(path: PathBuf, mut known: Option<Vec<u8>>, mut hangup: Signal, gateway: Arc<Gateway>) {
     let mut looks = Tokio.interval(LOOK);
     loop {
-        let told = tokio::select! {
+        let is_forced = tokio::select! {
             () = looks.tick() => false,
             _ = hangup.recv() => true,
         };
         let now = std::fs::read(&path).ok();
-        if !told && now == known {
+        if !is_forced && now == known {
             continue;
         }
         known = now;
         match config::read(&path).and_then(|plans| gateway.replace(&plans)) {
             Ok(forgotten) => {
-                let told: String = forgotten.iter().map(|it| format!("; {it}")).collect();
-                eprintln!("read {} anew{told}", path.display());
+                let losses: String = forgotten.iter().map(|it| format!("; {it}")).collect();
+                eprintln!("reloaded {}{losses}", path.display());
             }
-            Err(error) => eprintln!("error: {error}\nwhat was read before stays"),
+            Err(error) => eprintln!("error: {error}\nthe previous configuration stays in use"),
         }
     }
 }
 
-/// Has the page told every second.
+/// Publishes a sample to the live page every second.
 async fn sample(gateway: Arc<Gateway>) {
     let mut seconds = Tokio.interval(Duration::from_secs(1));
     loop {

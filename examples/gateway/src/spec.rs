@@ -1,4 +1,4 @@
-//! The text of a strategy, such as `tiered(free=1,premium=5)/token-bucket:burst=50`, in parts.
+//! Parses the text form of a strategy, such as `tiered(free=1,premium=5)/token-bucket:burst=50`.
 
 use std::str::FromStr;
 
@@ -11,9 +11,9 @@ use crate::plain::{self, PlainStrategy};
 #[derive(Clone)]
 pub(crate) struct Spec {
     pub(crate) plain: PlainStrategy,
-    /// The wrappers around it, from within.
+    /// The wrappers, innermost first.
     pub(crate) wrappers: Vec<Wrapper>,
-    /// The text it was read from.
+    /// The text form.
     pub(crate) text: String,
 }
 
@@ -26,7 +26,8 @@ pub(crate) enum Wrapper {
 }
 
 /// The first line of the help for a strategy.
-pub(crate) const HELP: &str = "How it is limited, such as token-bucket:burst=150; --help tells all";
+pub(crate) const HELP: &str =
+    "Strategy that counts requests, such as token-bucket:burst=150; --help lists all";
 
 /// Returns the whole help for a strategy.
 pub(crate) fn long_help() -> String {
@@ -62,6 +63,7 @@ impl FromStr for Spec {
     }
 }
 
+/// Parses `name(parameters)/inner` after the opening parenthesis.
 fn wrapper(name: &str, rest: &str) -> Result<Spec, String> {
     let Some((parameters, inner)) = rest.split_once(")/") else {
         return Err(format!("{name}(..) wraps another strategy; write {name}(..)/fixed-window"));
@@ -88,14 +90,15 @@ fn wrapper(name: &str, rest: &str) -> Result<Spec, String> {
 }
 
 fn parse_span(span: &str, ratio: &str) -> Result<Hours, String> {
-    let wrong = || format!("{span}={ratio} is no span of the day; write 08:00-17:00=2, from 00:00 to 24:00");
+    let wrong =
+        || format!("{span}={ratio} is not a span of the day; write 08:00-17:00=2, from 00:00 to 24:00");
     let (from, to) = span.split_once('-').ok_or_else(wrong)?;
     let (from, to) = (time(from).ok_or_else(wrong)?, time(to).ok_or_else(wrong)?);
     let ratio = ratio.parse().map_err(|_| wrong())?;
     Ok(Hours::new(from, to, ratio))
 }
 
-/// `HH:MM`, from 00:00 to 24:00.
+/// Parses `HH:MM`, from 00:00 to 24:00.
 fn time(text: &str) -> Option<(u8, u8)> {
     let (hours, minutes) = text.split_once(':')?;
     let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -104,7 +107,7 @@ fn time(text: &str) -> Option<(u8, u8)> {
     (minutes < 60 && (hours, minutes) <= (24, 0)).then_some((hours, minutes))
 }
 
-/// `+HH:MM` or `-HH:MM` in minutes.
+/// An offset from UTC in minutes, written `+HH:MM` or `-HH:MM`.
 struct Offset(i32);
 
 impl FromStr for Offset {

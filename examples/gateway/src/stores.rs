@@ -1,5 +1,5 @@
-//! The storages of throttles: a memory for each, and stores that they share, behind what sees to it that a
-//! store which does not answer holds nobody up.
+//! The storages of throttles: a memory for each throttle, and shared stores behind circuit breakers, so that
+//! a store which does not answer delays no request for long.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,31 +20,32 @@ use crate::limit::Limit;
 use crate::plain::message;
 use crate::plan::{CommonSettings, OnErrorSpec, StorageSpec, ThrottlePlan};
 
-/// Any storage, so that a throttle's code is there once for all of them.
+/// Any storage behind a pointer, so that a throttle is compiled once for all of them.
 pub(crate) type AnyStorage<S> = Arc<dyn AsyncStorage<S>>;
 
-/// How many keys a memory holds, and what happens when there are more.
+/// The capacity of a memory in keys, and its behaviour when full.
 type MemorySize = (usize, WhenFull);
 
-/// What the fallback of a throttle holds.
+/// The size of a throttle's fallback.
 const FALLBACK: MemorySize = (100_000, WhenFull::Evict);
 
-/// For how long a store that fails is left alone: so short that limits are exact again soon after it is back.
-const ALONE: Duration = Duration::from_millis(250);
+/// Time that a breaker stays open, and its jitter: so short that limits are exact again soon after the store
+/// recovers.
+const OPEN_FOR: Duration = Duration::from_millis(250);
 
-/// Storages, kept while their throttles are made anew.
+/// All storages. A storage outlives the throttle that uses it when the file is reloaded.
 #[derive(Clone, Default)]
 pub(crate) struct Stores {
     throttles: BTreeMap<String, ThrottleHistory>,
     shared: BTreeMap<String, SharedStore>,
     clock: Arc<MonotonicClock>,
-    /// Which throttles have forgotten what was used, and of whom.
+    /// A line for each throttle that lost counts in a reload.
     pub(crate) forgotten: Vec<String>,
 }
 
-/// A memory and how many it has room for.
+/// A memory and its size.
 struct SizedMemory<S: Strategy> {
-    room: MemorySize,
+    size: MemorySize,
     memory: Arc<Memory<S, Arc<MonotonicClock>>>,
 }
 
@@ -52,12 +53,13 @@ struct SizedMemory<S: Strategy> {
 #[derive(Clone)]
 pub(crate) struct SharedStore {
     store: StoreClient,
-    breaker: Breaker,
-    calls: CallCounters,
-    /// How many of its corrupt values the tally has counted.
+    pub(crate) breaker: Breaker,
+    pub(crate) calls: CallCounters,
+    /// Corrupt values of the store that the tally has counted already.
     tallied: Arc<AtomicU64>,
 }
 
+/// The client of a shared store.
 #[derive(Clone)]
 enum StoreClient {
     Redis(RedisStorage),
@@ -65,22 +67,31 @@ enum StoreClient {
 }
 
 impl Stores {
-    /// Notes what a throttle is from now on. Returns its limits, each in the place of the one before it.
-    pub(crate) fn keep<L: Limit, const N: usize>(&mut self, plan: &ThrottlePlan, limits: Vec<L>) -> Vec<L> {
+    /// Records the present strategies of a throttle. Returns them with each taking over its predecessor's
+    /// states.
+    pub(crate) fn register<L: Limit, const N: usize>(
+        &mut self,
+        plan: &ThrottlePlan,
+        limits: Vec<L>,
+    ) -> Vec<L> {
         let (kept, limits, forgotten) =
             ThrottleHistory::of::<L, N>(plan, limits, self.throttles.get(&plan.uid));
         self.throttles.insert(plan.uid.clone(), kept);
-        self.forgotten.extend(forgotten.map(|told| format!("{}: {told}", plan.uid)));
+        self.forgotten.extend(forgotten.map(|loss| format!("{}: {loss}", plan.uid)));
         limits
     }
 
-    /// What hears of the denials of a throttle.
+    /// Returns the observer of a throttle's denials.
     pub(crate) fn denials(&self, uid: &str) -> DeniedClients {
         self.throttles.get(uid).map(|kept| kept.denials.clone()).unwrap_or_default()
     }
 
-    /// The storage that a throttle asks. `share` is what the fallback takes as the limit.
-    pub(crate) fn stored<S: Strategy>(
+    /// Returns the storage of a throttle. `share` derives the strategy of the fallback.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the client of a shared store rejects the URL, the namespace or a deadline.
+    pub(crate) fn storage_for<S: Strategy>(
         &mut self,
         plan: &ThrottlePlan,
         common: &CommonSettings,
@@ -95,15 +106,18 @@ impl Stores {
             }
         };
         let clock = Arc::clone(&self.clock);
-        let metered: AnyStorage<S> = match shared.store {
+        let instrumented: AnyStorage<S> = match shared.store {
             StoreClient::Redis(store) => Arc::new(Instrumented::with_clock(store, shared.calls, clock)),
             StoreClient::Memcached(store) => Arc::new(Instrumented::with_clock(store, shared.calls, clock)),
         };
-        let primary = CircuitBreaker::new(metered, &shared.breaker);
+        // The breaker stands outside the counters, so that calls which it refuses are not counted as calls.
+        let primary = CircuitBreaker::new(instrumented, &shared.breaker);
         if !matches!(plan.on_error, OnErrorSpec::Fallback { .. }) {
             return Ok(Arc::new(primary));
         }
         let memory = self.memory::<S>(&plan.uid, FALLBACK);
+        // Timeouts go to the fallback too, although the store may have charged the hit: both may then count
+        // it.
         let failover = Failover::builder(primary, Local(memory))
             .after_timeouts()
             .share(share)
@@ -112,24 +126,26 @@ impl Stores {
         Ok(Arc::new(failover))
     }
 
-    /// The memory of a throttle. If it is to have another room, what is in use of it is copied; what is
-    /// charged while that is done, for requests that came before, is not.
-    fn memory<S: Strategy>(&mut self, uid: &str, room: MemorySize) -> Arc<Memory<S, Arc<MonotonicClock>>> {
+    /// Returns the memory of a throttle. If its size changes, the states in use are copied into a new memory.
+    /// Requests under way charge the old memory, so their charges during the copy are lost.
+    fn memory<S: Strategy>(&mut self, uid: &str, size: MemorySize) -> Arc<Memory<S, Arc<MonotonicClock>>> {
         let kept = self.throttles.get(uid).and_then(|kept| kept.memory.clone());
+        // The downcast fails if the throttle has another type of strategy now; its memory then starts empty.
         let kept: Option<Arc<SizedMemory<S>>> = kept.and_then(|memory| memory.downcast().ok());
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.room == room) {
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.size == size) {
             return Arc::clone(&kept.memory);
         }
-        let builder = || Memory::builder().capacity(room.0).when_full(room.1).clock(Arc::clone(&self.clock));
+        let builder = || Memory::builder().capacity(size.0).when_full(size.1).clock(Arc::clone(&self.clock));
+        // The snapshot and the new memory use one clock, so the times in the states stay right.
         let copied = kept.and_then(|kept| builder().restore(&kept.memory.snapshot()).ok());
         let memory = Arc::new(copied.unwrap_or_else(|| builder().build()));
         if let Some(kept) = self.throttles.get_mut(uid) {
-            kept.memory = Some(Arc::new(SizedMemory { room, memory: Arc::clone(&memory) }));
+            kept.memory = Some(Arc::new(SizedMemory { size, memory: Arc::clone(&memory) }));
         }
         memory
     }
 
-    /// One connection, or pool of them, for all throttles on the same servers.
+    /// Returns the store of a URL: one client with its connections for all throttles that name the URL.
     fn shared(
         &mut self,
         url: &str,
@@ -157,8 +173,9 @@ impl Stores {
                 StoreClient::Redis(builder.namespace(&common.namespace).build().map_err(message)?)
             }
         };
-        let breaker = Breaker::builder(without_secrets(url)).open_for(ALONE).jitter(ALONE);
-        // The store itself logs each fault, with its server and its cause.
+        // Jitter spreads the trial calls of several gateways over time.
+        let breaker = Breaker::builder(without_secrets(url)).open_for(OPEN_FOR).jitter(OPEN_FOR);
+        // The breaker logs nothing: the store's client logs each fault with its server and its cause.
         let breaker = breaker.clock(Arc::clone(&self.clock));
         let breaker = breaker.build().map_err(message)?;
         let shared = SharedStore { store, breaker, calls: CallCounters::default(), tallied: Arc::default() };
@@ -166,52 +183,57 @@ impl Stores {
         Ok(shared)
     }
 
-    /// Lets go of what no throttle is in need of any more.
+    /// Drops the storages that no throttle uses any more.
     pub(crate) fn retain(&mut self, plans: &[ThrottlePlan]) {
         self.throttles.retain(|uid, _| plans.iter().any(|plan| plan.uid == *uid));
         self.shared.retain(|url, _| plans.iter().any(|plan| plan.storage.url() == Some(url)));
     }
 
-    /// The stores that are shared.
+    /// Returns the shared stores.
     pub(crate) fn all(&self) -> Vec<SharedStore> {
         self.shared.values().cloned().collect()
     }
 }
 
 impl SharedStore {
-    /// Its address, without what must not be told.
+    /// Returns the URL without user and password.
     pub(crate) fn name(&self) -> &str {
         self.breaker.name()
     }
 
-    /// Whether it is asked, or left alone: of several nodes, the one that is worst off.
-    pub(crate) fn state(&self) -> &'static str {
-        word(self.breaker.state())
+    /// Returns the state of the circuit breaker; of several nodes, the worst state.
+    pub(crate) fn state_name(&self) -> &'static str {
+        state_name(self.breaker.state())
     }
 
-    /// Its servers, each with the cause of its present fault.
-    fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
+    /// Returns the servers, each with the cause of its present fault.
+    pub(crate) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         match &self.store {
             StoreClient::Redis(store) => store.nodes(),
             StoreClient::Memcached(store) => store.nodes(),
         }
     }
 
-    /// Whether one of its servers that is not ready leaves none: there is no other, or all have a fault.
+    /// Reports whether no server is left once one is not ready: the store has only one, or all have a fault.
     pub(crate) fn is_down(&self) -> bool {
         let faults = self.faults();
+        // Called when `ready` has failed, so a single server is down even if no call has noted its fault yet.
         faults.len() <= 1 || faults.iter().all(|(_, fault)| fault.is_some())
     }
 
-    /// How many keys it gave up for want of memory.
-    fn evictions(&self) -> u64 {
+    /// Returns the number of keys that the store evicted for lack of memory.
+    pub(crate) fn evictions(&self) -> u64 {
         match &self.store {
             StoreClient::Redis(store) => store.evictions(),
             StoreClient::Memcached(store) => store.evictions(),
         }
     }
 
-    /// Whether each of its servers can be reached and counts.
+    /// Asks every server to write.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first fault if a server cannot be reached or cannot write.
     pub(crate) async fn ready(&self) -> Result<(), String> {
         let ready = match &self.store {
             StoreClient::Redis(store) => store.ready().await,
@@ -220,17 +242,20 @@ impl SharedStore {
         ready.map_err(message)
     }
 
-    /// Counts the values among its failures that it found under keys and that are no states.
+    /// Adds the corrupt values that the store has found since the last call to the tally's failures.
     pub(crate) fn tally_corrupt(&self, tally: &Tally) {
         let corrupt = match &self.store {
             StoreClient::Redis(store) => store.corrupt(),
             StoreClient::Memcached(store) => store.corrupt(),
         };
+        // `fetch_max` returns the count before, so two calls at once never add a value twice. The order of
+        // other memory does not matter: the number stands alone.
         let tallied = self.tallied.fetch_max(corrupt, Ordering::Relaxed);
         tally.add_errors(ErrorKind::Corrupt, corrupt.saturating_sub(tallied));
     }
 
-    /// Ends its connections, once nothing is asked of it any more.
+    /// Closes the connections, once the calls under way have ended. A dropped future leaves them to the
+    /// runtime.
     pub(crate) async fn close(&self) {
         let _ = match &self.store {
             StoreClient::Redis(store) => store.close().await,
@@ -239,7 +264,7 @@ impl SharedStore {
     }
 }
 
-/// How it is, in a line.
+/// Writes one line about the store, and a line for each server with a fault.
 impl fmt::Display for SharedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut calls, mut failed) = (0, 0);
@@ -247,94 +272,30 @@ impl fmt::Display for SharedStore {
             calls += count;
             failed += if ended.is_failure() { count } else { 0 };
         }
-        write!(f, "{}: {}, {failed} of {calls} calls failed", self.name(), self.state())?;
+        write!(f, "{}: circuit {}, {failed} of {calls} calls failed", self.name(), self.state_name())?;
         let nodes = self.breaker.nodes();
         for (server, fault) in self.faults() {
             let Some(fault) = fault else { continue };
             let node = nodes.iter().find(|(node, ..)| node.as_ref() == Some(&server));
-            let state = node.map_or("", |(_, state, _)| word(*state));
-            let comma = if state.is_empty() { "" } else { ", " };
-            write!(f, "\n  {state}{comma}{fault}")?;
+            match node {
+                Some((_, state, _)) => write!(f, "\n  circuit {}, {fault}", state_name(*state))?,
+                None => write!(f, "\n  {fault}")?,
+            }
         }
         Ok(())
     }
 }
 
-/// The state of a breaker in words.
-const fn word(state: BreakerState) -> &'static str {
+/// Returns the name of a breaker's state.
+pub(crate) const fn state_name(state: BreakerState) -> &'static str {
     match state {
-        BreakerState::Closed | BreakerState::ForcedClosed => "asked",
-        BreakerState::HalfOpen => "tried again",
-        _ => "left alone",
+        BreakerState::Closed | BreakerState::ForcedClosed => "closed",
+        BreakerState::HalfOpen => "half-open",
+        _ => "open",
     }
 }
 
-/// The figures of all stores, in Prometheus' text format.
-pub(crate) fn prometheus(stores: &[SharedStore]) -> String {
-    if stores.is_empty() {
-        return String::new();
-    }
-    let mut text = "# HELP traffik_breaker_open Whether a store is left alone, for it has failed.\n\
-                    # TYPE traffik_breaker_open gauge\n"
-        .to_owned();
-    for store in stores {
-        let (name, open) = (store.name(), u8::from(store.state() != "asked"));
-        text += &format!("traffik_breaker_open{{store=\"{name}\"}} {open}\n");
-    }
-    text += "# HELP traffik_node_up Whether a server of a store answers.\n\
-             # TYPE traffik_node_up gauge\n";
-    for store in stores {
-        for (node, fault) in store.faults() {
-            let (name, up) = (store.name(), u8::from(fault.is_none()));
-            text += &format!("traffik_node_up{{store=\"{name}\",node=\"{node}\"}} {up}\n");
-        }
-    }
-    text += "# HELP traffik_node_breaker_open Whether a server of a store of several is left alone.\n\
-             # TYPE traffik_node_breaker_open gauge\n";
-    for store in stores {
-        for (node, state, _) in store.breaker.nodes() {
-            let (name, open) = (store.name(), u8::from(word(state) != "asked"));
-            if let Some(node) = node {
-                text += &format!("traffik_node_breaker_open{{store=\"{name}\",node=\"{node}\"}} {open}\n");
-            }
-        }
-    }
-    text += "# HELP traffik_node_calls_total CallCounters of a server of a store of several, by how they ended.\n\
-             # TYPE traffik_node_calls_total counter\n";
-    for store in stores {
-        for (node, calls) in store.calls.nodes() {
-            for (operation, ended, count, _) in calls.iter() {
-                let (name, operation, result) = (store.name(), operation.name(), ended.name());
-                text += &format!("traffik_node_calls_total{{store=\"{name}\",node=\"{node}\",");
-                text += &format!("operation=\"{operation}\",result=\"{result}\"}} {count}\n");
-            }
-        }
-    }
-    text += "# HELP traffik_breaker_refused_total CallCounters that a store was spared.\n\
-             # TYPE traffik_breaker_refused_total counter\n";
-    for store in stores {
-        let (name, refused) = (store.name(), store.breaker.refused());
-        text += &format!("traffik_breaker_refused_total{{store=\"{name}\"}} {refused}\n");
-    }
-    text += "# HELP traffik_store_evictions_total Keys that a store gave up for want of memory.\n\
-             # TYPE traffik_store_evictions_total counter\n";
-    for store in stores {
-        let (name, evictions) = (store.name(), store.evictions());
-        text += &format!("traffik_store_evictions_total{{store=\"{name}\"}} {evictions}\n");
-    }
-    text += "# HELP traffik_store_calls_total CallCounters of a store by what was asked and how it ended.\n\
-             # TYPE traffik_store_calls_total counter\n";
-    for store in stores {
-        for (operation, ended, count, _) in store.calls.iter() {
-            let (name, operation, result) = (store.name(), operation.name(), ended.name());
-            text += "traffik_store_calls_total";
-            text += &format!("{{store=\"{name}\",operation=\"{operation}\",result=\"{result}\"}} {count}\n");
-        }
-    }
-    text
-}
-
-/// A URL without user and password.
+/// Returns a URL without its user and password.
 pub(crate) fn without_secrets(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),

@@ -1,4 +1,4 @@
-//! The strategy that a spec and a rate come to, chosen at run time.
+//! Builds the strategy of a spec and a rate, chosen at run time.
 
 use std::sync::Arc;
 
@@ -14,26 +14,28 @@ const SMALL_2: usize = SMALL_1 + WRAPPER;
 const LARGE_1: usize = LARGE + WRAPPER;
 const LARGE_2: usize = LARGE_1 + WRAPPER;
 
-/// Tiers or priorities of a wrapper.
+/// Most tiers or priorities of a wrapper.
 const CLASSES: usize = 16;
-/// Spans of a day.
+/// Most spans of a day.
 const SPANS: usize = 6;
 
-/// A limit of each rate.
+/// The strategies of a throttle, one for each rate.
 pub(crate) enum RateLimits {
     Any(Vec<AnyLimit>),
     Log(Vec<HeapLog>),
 }
 
 impl RateLimits {
-    /// Whether one of so many instances can have its part of each, which are the limits of these rates, as a
-    /// fallback.
-    pub(crate) fn among(&self, instances: u32, rates: &[Rate]) -> Result<(), String> {
+    /// Checks that each of `instances` gateways can enforce its share of these rates as a fallback. Fails if
+    /// a share is below 1, or if a strategy cannot be divided.
+    pub(crate) fn check_shares(&self, instances: u32, rates: &[Rate]) -> Result<(), String> {
         fn each<L: Limit>(limits: &[L], part: Ratio) -> Result<(), String> {
             limits.iter().try_for_each(|it| it.part(part).map(|_| ()).map_err(message))
         }
         if let Some(rate) = rates.iter().find(|rate| (1..instances).contains(&rate.limit())) {
-            return Err(format!("fallback:instances={instances}: of {rate} there is less than 1 for each"));
+            return Err(format!(
+                "fallback:instances={instances}: the share of {rate} is below 1 for each instance; take fewer"
+            ));
         }
         let part = Ratio::new(1, instances.into()).map_err(message)?;
         match self {
@@ -45,26 +47,26 @@ impl RateLimits {
 }
 
 impl Spec {
-    /// The limits of these rates, which are given with this option.
+    /// Builds a strategy for each rate. Errors name `option`, the option that the rates came from.
     pub(crate) fn limits(&self, option: &str, rates: &[Rate]) -> Result<RateLimits, String> {
-        let told = |rate: &Rate, error| {
+        let at_rate = |rate: &Rate, error| {
             format!("{option} {rate}: --strategy {}: {}", self.text, self.with_names(error))
         };
         fn each<T>(
             rates: &[Rate],
-            told: impl Fn(&Rate, String) -> String,
+            at_rate: impl Fn(&Rate, String) -> String,
             limit: impl Fn(Rate) -> Result<T, String>,
         ) -> Result<Vec<T>, String> {
-            rates.iter().map(|rate| limit(*rate).map_err(|error| told(rate, error))).collect()
+            rates.iter().map(|rate| limit(*rate).map_err(|error| at_rate(rate, error))).collect()
         }
         let wrappers = self.wrappers.len();
         if let (0, Some(build)) = (wrappers, self.plain.unbounded) {
-            return Ok(RateLimits::Log(each(rates, told, build)?));
+            return Ok(RateLimits::Log(each(rates, at_rate, build)?));
         }
         if wrappers > 3 {
             return Err(format!("{wrappers} wrappers around one strategy; at most 3 can be nested"));
         }
-        let limits = each(rates, told, |rate| match (wrappers, &self.plain.build) {
+        let limits = each(rates, at_rate, |rate| match (wrappers, &self.plain.build) {
             (0, StrategyBuilder::Small(build)) => Ok(AnyLimit::Small(build(rate)?.into())),
             (0, StrategyBuilder::Large(build)) => Ok(AnyLimit::Large(build(rate)?.into())),
             (_, StrategyBuilder::Small(build)) => {
@@ -79,13 +81,14 @@ impl Spec {
         limits.map(RateLimits::Any)
     }
 
-    /// An error with names in place of labels, which is what the library knows names by.
+    /// Replaces labels in an error by the names of the spec: the library knows a name only by its label, a
+    /// hash.
     fn with_names(&self, error: String) -> String {
         let words = self.text.split(['(', ')', ',', '=', '/', ':']).filter(|word| !word.is_empty());
         words.fold(error, |error, word| error.replace(&Label::named(word).0.to_string(), word))
     }
 
-    /// The priorities that are named.
+    /// Returns the priorities that the spec names.
     pub(crate) fn priorities(&self) -> Vec<Label> {
         let reserves = self.wrappers.iter().filter_map(|wrapper| match wrapper {
             Wrapper::Priority { reserves } => Some(reserves),
@@ -94,15 +97,16 @@ impl Spec {
         reserves.flatten().map(|(label, _)| *label).collect()
     }
 
-    /// Returns the kind of its states, and how many wrappers keep more: strategies of which both are equal
-    /// take each other's states as they are.
+    /// Returns the kind of the states, and the number of wrappers that add to them. Strategies that agree in
+    /// both read each other's states.
     pub(crate) fn kind(&self) -> (&'static str, usize) {
-        // Tiers and priorities keep nothing of their own.
-        let keeps = |wrapper: &&Wrapper| matches!(wrapper, Wrapper::TimeOfDay { .. });
-        (self.plain.kind, self.wrappers.iter().filter(keeps).count())
+        // Tiers and priorities add nothing to a state.
+        let adds = |wrapper: &&Wrapper| matches!(wrapper, Wrapper::TimeOfDay { .. });
+        (self.plain.kind, self.wrappers.iter().filter(adds).count())
     }
 
-    /// The strategy in its wrappers, and in as many that change nothing as are missing to three.
+    /// Wraps the strategy three times, with wrappers that change nothing after the last of the spec's own, so
+    /// that all wrapped strategies have one size.
     fn wrapped<const A: usize, const B: usize, const C: usize, const D: usize>(
         &self,
         innermost: DynStrategy<A>,
@@ -114,7 +118,8 @@ impl Spec {
     }
 }
 
-/// One wrapper around a strategy; without one, the same strategy in more room.
+/// Puts one wrapper around a strategy. Without a wrapper, returns the same strategy with room for larger
+/// states.
 fn wrap<const IN: usize, const OUT: usize>(
     wrapper: Option<&Wrapper>,
     inner: DynStrategy<IN>,
@@ -126,7 +131,7 @@ fn wrap<const IN: usize, const OUT: usize>(
         }
         Some(Wrapper::Priority { reserves }) => {
             let mut reserves = reserves.clone();
-            // A request without a priority is a normal one.
+            // A request without a priority has the reserve of `normal`.
             if let Some((_, reserve)) = reserves.iter().find(|(label, _)| *label == Label::named("normal")) {
                 reserves.push((Label::default(), *reserve));
             }
@@ -145,7 +150,7 @@ fn wrap<const IN: usize, const OUT: usize>(
     }
 }
 
-/// Classes with their ratios, and as many that nobody is in as are missing.
+/// Fills the array of a wrapper: the named classes, then unused labels, which no request has.
 fn classes(of: &str, named: &[(Label, Ratio)], rest: Ratio) -> Result<[(Label, Ratio); CLASSES], String> {
     if named.len() > CLASSES {
         return Err(format!("{} {of}; at most {CLASSES} can be named", named.len()));

@@ -1,4 +1,4 @@
-//! The throttles of a plan, in front of the service behind them.
+//! Builds the throttles of a plan in front of the service behind them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,31 +26,31 @@ use crate::stores::{AnyStorage, SharedStore, Stores, without_secrets};
 use crate::strategy::RateLimits;
 use crate::upstream::Upstream;
 
-/// Answers requests; the same type whatever the strategies.
+/// A function that answers a request, of one type for all strategies.
 pub(crate) type RequestHandler = Arc<
     dyn Fn(Request<Incoming>) -> BoxFuture<'static, Result<Response<ResponseBody<Body>>, Infallible>>
         + Send
         + Sync,
 >;
 
-/// All throttles, in front of the service behind them.
+/// All throttles in front of the service behind them.
 #[derive(Clone)]
 pub(crate) struct Pipeline {
-    /// Answers a request.
+    /// Passes a request through the throttles to the service.
     pub(crate) handler: RequestHandler,
-    /// What can be asked of each throttle.
+    /// The handles of the admin paths, one for each throttle.
     pub(crate) controls: Arc<Vec<ThrottleControl>>,
-    /// The stores that throttles share.
+    /// The stores that the throttles share.
     pub(crate) stores: Arc<Vec<SharedStore>>,
 }
 
-/// What can be asked of a throttle of whatever type.
+/// The handle of a throttle for the admin paths, of one type for all strategies.
 pub(crate) struct ThrottleControl {
     pub(crate) uid: String,
     pub(crate) names: Vec<String>,
     pub(crate) keys: ClientKeys,
     pub(crate) class: Class,
-    /// The shared store that it cannot decide without.
+    /// The name of the shared store that the throttle cannot decide without.
     pub(crate) needs: Option<String>,
     pub(crate) stat: StatFn,
     pub(crate) reset: ResetFn,
@@ -58,23 +58,23 @@ pub(crate) struct ThrottleControl {
     pub(crate) denials: DeniedClients,
 }
 
-/// The figures of each rate for a client.
+/// Returns the statistics of each rate for a client.
 type StatFn =
     Box<dyn Fn(ClientKey, Class) -> BoxFuture<'static, Result<Vec<StatsSnapshot>, String>> + Send + Sync>;
 
-/// Forgets a client.
+/// Forgets the use of a client.
 type ResetFn = Box<dyn Fn(ClientKey) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// Explains what becomes of a request.
+/// Explains how the throttle handles a request.
 type ExplainFn = Box<dyn Fn(Request<()>) -> BoxFuture<'static, String> + Send + Sync>;
 
-/// Makes throttles.
+/// Builds all throttles of a plan.
 pub(crate) struct PipelineBuilder<'a> {
     pub(crate) common: &'a CommonSettings,
     pub(crate) stores: &'a mut Stores,
     pub(crate) tally: &'a Tally,
     throttles: ThrottleSet,
-    /// The service behind, for the only throttle there is.
+    /// The service behind and its handler, if the plan has a single throttle.
     alone: Option<(Upstream, Option<RequestHandler>)>,
     controls: Vec<ThrottleControl>,
 }
@@ -84,8 +84,13 @@ impl<'a> PipelineBuilder<'a> {
         Self { common, stores, tally, throttles: ThrottleSet::new(), alone: None, controls: Vec::new() }
     }
 
-    /// All throttles of a plan as one limit in front of `upstream`; one alone is spared what several take.
-    pub(crate) fn pipeline(mut self, plans: &[ThrottlePlan], upstream: Upstream) -> Result<Pipeline, String> {
+    /// Builds the throttles in front of `upstream`. Several form one `ThrottleSet`; a single throttle needs
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a strategy, a storage or a rule cannot be built. The error begins with the throttle's place.
+    pub(crate) fn build(mut self, plans: &[ThrottlePlan], upstream: Upstream) -> Result<Pipeline, String> {
         if plans.len() == 1 {
             self.alone = Some((upstream.clone(), None));
         }
@@ -102,58 +107,59 @@ impl<'a> PipelineBuilder<'a> {
     fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
         let limits = plan.strategy.limits("--rate", &plan.rates)?;
         if let OnErrorSpec::Fallback { instances } = plan.on_error {
-            limits.among(instances, &plan.rates).map_err(|error| format!("--on-error {error}"))?;
+            limits.check_shares(instances, &plan.rates).map_err(|error| format!("--on-error {error}"))?;
         }
         match limits {
-            RateLimits::Any(limits) => self.together(plan, limits),
-            RateLimits::Log(limits) => self.together(plan, limits),
+            RateLimits::Any(strategies) => self.add_strategies(plan, strategies),
+            RateLimits::Log(strategies) => self.add_strategies(plan, strategies),
         }
     }
 
-    /// Several limits as one: all admit or none is charged.
-    fn together<L: Limit>(&mut self, plan: &ThrottlePlan, limits: Vec<L>) -> Result<(), String> {
-        match limits.len() {
-            1 => self.stored::<L, 1>(plan, limits),
-            2 => self.stored::<L, 2>(plan, limits),
-            3..=MOST_RATES => self.stored::<L, MOST_RATES>(plan, limits),
-            more => Err(format!("--rate is given {more} times; at most {MOST_RATES} rates are one limit")),
+    /// Adds a throttle of these strategies: all admit a request, or none is charged.
+    fn add_strategies<L: Limit>(&mut self, plan: &ThrottlePlan, strategies: Vec<L>) -> Result<(), String> {
+        // Three array lengths instead of eight, since each is compiled for itself.
+        match strategies.len() {
+            1 => self.add_stored::<L, 1>(plan, strategies),
+            2 => self.add_stored::<L, 2>(plan, strategies),
+            3..=MOST_RATES => self.add_stored::<L, MOST_RATES>(plan, strategies),
+            more => Err(format!("--rate is given {more} times; a throttle takes at most {MOST_RATES} rates")),
         }
     }
 
-    fn stored<L: Limit, const N: usize>(
+    fn add_stored<L: Limit, const N: usize>(
         &mut self,
         plan: &ThrottlePlan,
-        limits: Vec<L>,
+        strategies: Vec<L>,
     ) -> Result<(), String> {
-        let mut limits = self.stores.keep::<L, N>(plan, limits).into_iter();
-        // Unlimited ones, which are never told, make up the number.
+        let mut strategies = self.stores.register::<L, N>(plan, strategies).into_iter();
+        // Fill the array with unlimited strategies, which no header or statistic mentions.
         let unlimited = L::unlimited()?;
-        let limit = All(std::array::from_fn(|_| limits.next().unwrap_or_else(|| unlimited.clone())));
+        let strategy = All(std::array::from_fn(|_| strategies.next().unwrap_or_else(|| unlimited.clone())));
         let instances = if let OnErrorSpec::Fallback { instances } = plan.on_error { instances } else { 1 };
         let part = Ratio::new(1, instances.into()).map_err(|error| error.to_string())?;
         let share = move |all: &All<L, N>| -> Result<_, CapacityError> {
             let mut all = all.clone();
-            for limit in &mut all.0 {
-                *limit = limit.part(part)?;
+            for strategy in &mut all.0 {
+                *strategy = strategy.part(part)?;
             }
             Ok(all)
         };
-        let storage = self.stores.stored(plan, self.common, share)?;
-        self.throttled(plan, limit, storage)
+        let storage = self.stores.storage_for(plan, self.common, share)?;
+        self.add_throttle(plan, strategy, storage)
     }
 
-    fn throttled<L: Limit, const N: usize>(
+    fn add_throttle<L: Limit, const N: usize>(
         &mut self,
         plan: &ThrottlePlan,
-        limit: All<L, N>,
+        strategy: All<L, N>,
         storage: AnyStorage<All<L, N>>,
     ) -> Result<(), String> {
         let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
         let keys = ClientKeys { keys: plan.keys.clone(), exempt, trusted };
         let class = plan.strategy.plain.class;
         let (tasks, denials) = (self.common.tasks.clone(), self.stores.denials(&plan.uid));
-        let mut builder = Throttle::builder(&plan.uid, limit, storage)
-            // The throttle that it takes the place of serves until all are built anew.
+        let mut builder = Throttle::builder(&plan.uid, strategy, storage)
+            // Two throttles have this uid for a while: the old one serves until all new ones are built.
             .shared()
             .identifier(keys.identifier())
             .cost(plan.cost)
@@ -167,7 +173,7 @@ impl<'a> PipelineBuilder<'a> {
             .on_error(match plan.on_error {
                 OnErrorSpec::Allow => OnError::Allow,
                 OnErrorSpec::Throttle { wait } => OnError::ThrottleFor(wait),
-                // Memory may be full, too.
+                // The fallback may be full, too.
                 OnErrorSpec::Fallback { .. } => OnError::Throttle,
             });
         if let Some(header) = &plan.cost_header {
@@ -198,13 +204,14 @@ impl<'a> PipelineBuilder<'a> {
     }
 }
 
-/// A gate in front of the service behind.
-fn handler<G: Admission>(upstream: Upstream, gate: G) -> RequestHandler {
-    let service = Throttled::new(upstream, gate);
+/// Puts throttles in front of the service behind.
+fn handler<A: Admission>(upstream: Upstream, admission: A) -> RequestHandler {
+    let service = Throttled::new(upstream, admission);
     Arc::new(move |request| Box::pin(service.call(request)))
 }
 
-/// What class a request is of: a name that nothing is known of is none.
+/// Returns the function that classifies requests. A priority that neither the strategy nor the gateway names
+/// counts as none.
 fn classes(
     common: &CommonSettings,
     strategy: &Spec,
@@ -221,6 +228,7 @@ fn classes(
     }
 }
 
+/// Builds the handle of a throttle for the admin paths.
 fn control<L: Limit, const N: usize>(
     plan: &ThrottlePlan,
     keys: ClientKeys,
@@ -228,20 +236,20 @@ fn control<L: Limit, const N: usize>(
     throttle: &Throttle<All<L, N>, AnyStorage<All<L, N>>>,
     denials: DeniedClients,
 ) -> ThrottleControl {
-    let [asked, forgetting, explaining] = [(); 3].map(|()| throttle.clone());
+    let [reader, forgetter, explainer] = [(); 3].map(|()| throttle.clone());
     let stat: StatFn = Box::new(move |client, class| {
-        let client = asked.client_for(client).class(class);
+        let client = reader.client_for(client).class(class);
         Box::pin(async move {
             let stat = client.stat().await.map_err(|error| error.to_string())?;
             Ok(stat.iter().map(StatsSnapshot::of).collect())
         })
     });
     let reset: ResetFn = Box::new(move |client| {
-        let client = forgetting.client_for(client);
+        let client = forgetter.client_for(client);
         Box::pin(async move { client.reset().await.map(|_| ()).map_err(|error| error.to_string()) })
     });
     let explain: ExplainFn = Box::new(move |request| {
-        let throttle = explaining.clone();
+        let throttle = explainer.clone();
         Box::pin(async move { throttle.explain(&request).await })
     });
     let (uid, names) = (plan.uid.clone(), plan.names.clone());

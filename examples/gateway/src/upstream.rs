@@ -1,4 +1,4 @@
-//! The service behind the limit: an upstream server, or an answer or a WebSocket of our own.
+//! The service behind the throttles: an upstream server, or a fixed response and a WebSocket without one.
 
 use std::convert::Infallible;
 
@@ -17,17 +17,18 @@ use traffik::web::PeerAddress;
 use crate::echo::Echo;
 use crate::response::{GatewayResponse, text};
 
-/// Passes requests on to a server, or answers them "ok" if there is none.
+/// The service that forwards requests to a server, or answers 200 "ok" without one.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     target: Option<Uri>,
     client: Client<HttpConnector, Incoming>,
-    /// The WebSocket that answers in its place.
+    /// The WebSocket at `/ws`, served without an upstream only.
     pub(crate) echo: Echo,
 }
 
 impl Upstream {
-    /// `target` has a scheme and an authority; its path is put in front of that of each request.
+    /// Creates the service. `target` has a scheme and an authority; its path is prepended to that of each
+    /// request.
     pub(crate) fn new(target: Option<Uri>, echo: Echo) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -51,11 +52,11 @@ impl Service<Request<Incoming>> for Upstream {
         let sent = outgoing(request, target).map(|request| self.client.request(request));
         Box::pin(async {
             let Some(sent) = sent else {
-                return Ok(text(StatusCode::BAD_GATEWAY, "the target is no address\n"));
+                return Ok(text(StatusCode::BAD_GATEWAY, "the request has a bad target or Host\n"));
             };
             match sent.await {
                 Ok(mut response) => {
-                    end_to_end(response.headers_mut());
+                    remove_hop_by_hop(response.headers_mut());
                     Ok(response.map(BodyExt::boxed_unsync))
                 }
                 Err(_) => Ok(text(StatusCode::BAD_GATEWAY, "the upstream does not answer\n")),
@@ -64,11 +65,12 @@ impl Service<Request<Incoming>> for Upstream {
     }
 }
 
-/// The request as the upstream is to see it.
+/// Rewrites a request for the upstream. Returns `None` if its target or host cannot be rewritten.
 fn outgoing(request: Request<Incoming>, target: &Uri) -> Option<Request<Incoming>> {
     let (mut parts, body) = request.into_parts();
     if let Some(called) = parts.uri.authority() {
-        // Whom the target names is called, whatever the header says (RFC 9113, section 8.3.1; RFC 9112, section 3.2.2).
+        // The target's host takes precedence over the header (RFC 9113, section 8.3.1; RFC 9112, section
+        // 3.2.2).
         let (_, host) = called.as_str().rsplit_once('@').unwrap_or(("", called.as_str()));
         parts.headers.insert(HOST, HeaderValue::from_str(host).ok()?);
     }
@@ -77,8 +79,8 @@ fn outgoing(request: Request<Incoming>, target: &Uri) -> Option<Request<Incoming
     uri.path_and_query = Some(format!("{}{asked}", target.path().trim_end_matches('/')).parse().ok()?);
     parts.uri = Uri::from_parts(uri).ok()?;
     parts.version = Version::HTTP_11;
-    end_to_end(&mut parts.headers);
-    in_one_line(&mut parts.headers);
+    remove_hop_by_hop(&mut parts.headers);
+    join_cookies(&mut parts.headers);
     if let Some(peer) = parts.extensions.get::<PeerAddress>() {
         let via = HeaderValue::try_from(peer.address().ip().to_canonical().to_string()).ok()?;
         parts.headers.append(HeaderName::from_static("x-forwarded-for"), via);
@@ -86,8 +88,8 @@ fn outgoing(request: Request<Incoming>, target: &Uri) -> Option<Request<Incoming
     Some(Request::from_parts(parts, body))
 }
 
-/// Joins the cookies, which HTTP/2 may send each by itself and HTTP/1.1 may not (RFC 9113, section 8.2.3).
-fn in_one_line(headers: &mut HeaderMap) {
+/// Joins cookie lines: HTTP/2 may split them, HTTP/1.1 may not (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
     let lines: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if lines.len() > 1
         && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
@@ -96,8 +98,8 @@ fn in_one_line(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes out what concerns only one connection (RFC 9110, section 7.6.1).
-fn end_to_end(headers: &mut HeaderMap) {
+/// Removes the headers that concern a single connection (RFC 9110, section 7.6.1).
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
     const ONE_HOP: [&str; 7] = [
         "connection",
         "keep-alive",

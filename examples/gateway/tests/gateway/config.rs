@@ -1,4 +1,4 @@
-//! Throttles out of a file: what it can say, what is wrong with it, and that it is read anew.
+//! Throttles from a file: its keys, its errors and its reload.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Gateway, PROGRAM, Program, client, get, refused};
 
-/// A file that is gone when dropped.
+/// A temporary file, removed when dropped.
 pub(super) struct File(PathBuf);
 
 impl File {
@@ -18,7 +18,7 @@ impl File {
     }
 
     fn write(&self, text: &str) {
-        // In one step, so that nobody reads half of it.
+        // A rename is atomic, so the gateway never reads half a file.
         let new = self.0.with_extension("new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, &self.0).unwrap();
@@ -162,10 +162,10 @@ fn every_strategy_can_be_had() {
 fn a_bad_file_is_refused_with_its_line() {
     let throttle = |lines: &str| format!("[[throttle]]\nuid = \"a\"\n{lines}");
     for (text, told) in [
-        (String::new(), "there is no [[throttle]] in it"),
+        (String::new(), "the file has no [[throttle]]"),
         ("[[throttle]]\nrate = \"1/s\"\n".to_owned(), "missing field `uid`"),
-        (throttle(""), "line 2: it has no rate; write rate = \"100/min\""),
-        (throttle("rate = \"1/s\"\nrates = [\"1/s\"]"), "line 2: it has both rate and rates"),
+        (throttle(""), "line 2: the throttle has no rate; write rate = \"100/min\""),
+        (throttle("rate = \"1/s\"\nrates = [\"1/s\"]"), "line 2: the throttle has both rate and rates"),
         (throttle("\nrate = \"5/1.5s\""), "line 4"),
         (throttle("rate = \"5/1.5s\""), "write 1500ms for 1.5s"),
         (throttle("rate = \"1/s\"\nstrategy = \"leaky\""), "there is no strategy \"leaky\""),
@@ -175,11 +175,11 @@ fn a_bad_file_is_refused_with_its_line() {
         (throttle("rate = \"1/s\"\nburst = 3"), "unknown field `burst`"),
         (
             throttle("rate = \"1/s\"\ncost = 1\ncost-header = \"x\""),
-            "line 2: it has both cost and cost-header",
+            "line 2: the throttle has both cost and cost-header",
         ),
         (
             throttle("rate = \"1/s\"\n[[throttle]]\nuid = \"a\"\nrate = \"1/s\""),
-            "line 5: a throttle named \"a\" stands above",
+            "line 5: a throttle above already has the uid \"a\"",
         ),
         (throttle("rate = \"1/s\"\nuid = \"b\""), "duplicate key"),
         (
@@ -190,7 +190,7 @@ fn a_bad_file_is_refused_with_its_line() {
             throttle(
                 "\n\nrates = [\"1/s\", \"2/s\", \"3/s\", \"4/s\", \"5/s\", \"6/s\", \"7/s\", \"8/s\", \"9/s\"]",
             ),
-            "line 5: there are 9 rates; at most 8",
+            "line 5: there are 9 rates; a throttle takes at most 8",
         ),
         (
             throttle(
@@ -206,7 +206,7 @@ fn a_bad_file_is_refused_with_its_line() {
             throttle("rate = \"1/s\"\nkey = [\"peer\", \"cookie\"]"),
             "the keys are peer, forwarded (X-Forwarded-For), ",
         ),
-        (throttle("rate = \"1/s\"\nkey = 5"), "expected one or a list"),
+        (throttle("rate = \"1/s\"\nkey = 5"), "expected a single value or a list"),
         ("nonsense".to_owned(), "line 1"),
     ] {
         let file = File::new("bad", &text);
@@ -218,23 +218,24 @@ fn a_bad_file_is_refused_with_its_line() {
     }
 }
 
-/// Until it is so, or ten seconds are over.
+/// Waits until the condition holds, for at most ten seconds.
 async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !is_so().await {
-        assert!(began.elapsed() < Duration::from_secs(10), "it does not come to be");
+        assert!(began.elapsed() < Duration::from_secs(10), "the condition did not hold within ten seconds");
         tokio::task::yield_now().await;
     }
 }
 
-/// What is said of a throttle of which nothing is known any more.
-const ANEW: &str = "a: it begins anew, as another kind of limit than before";
+/// The log's words about a throttle that starts over.
+const STARTS_OVER: &str =
+    "a: starts over with empty counts: its storage, keys, rates or strategy differ too much";
 
-/// What the gateway writes for whoever runs it, a line each.
+/// The lines that the gateway logs.
 struct Said(BufReader<ChildStderr>);
 
 impl Said {
-    /// Starts a gateway on a file and listens to it.
+    /// Starts a gateway with a file and captures its log.
     fn start(file: &File, options: &[&str]) -> (Gateway, Self) {
         let mut command = Command::new(PROGRAM);
         command.args(["--listen", "127.0.0.1:0", "--config", file.path()]).args(options);
@@ -246,13 +247,13 @@ impl Said {
         (gateway, Self(BufReader::new(said)))
     }
 
-    /// What it says when it has read another file.
+    /// Writes the file and returns the log of its reload.
     fn after(&mut self, file: &File, text: &str) -> String {
         file.write(text);
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
         if line.starts_with("error") {
-            while !line.ends_with("what was read before stays\n") {
+            while !line.ends_with("the previous configuration stays in use\n") {
                 self.0.read_line(&mut line).unwrap();
             }
         }
@@ -260,7 +261,7 @@ impl Said {
     }
 }
 
-/// How many of eight requests pass.
+/// Returns the number of eight requests that pass.
 async fn pass(gateway: &Gateway) -> usize {
     let (client, mut passed) = (client(false), 0);
     for _ in 0..8 {
@@ -269,7 +270,7 @@ async fn pass(gateway: &Gateway) -> usize {
     passed
 }
 
-/// Nothing of a file that is refused is taken: not even what had been right in it.
+/// A refused file changes nothing, not even by its correct throttles.
 #[tokio::test]
 async fn a_file_that_is_refused_forgets_nothing() {
     let good = "[[throttle]]\nuid = \"a\"\nrate = \"3/52w\"\n";
@@ -282,19 +283,18 @@ async fn a_file_that_is_refused_forgets_nothing() {
     let told = format!("error: --config {}: line 6: \"my api\" is no name for a throttle", file.path());
     assert!(refused.starts_with(&told), "{refused}");
     assert_eq!(pass(&gateway).await, 0);
-    assert_eq!(said.after(&file, good), format!("read {} anew\n", file.path()));
+    assert_eq!(said.after(&file, good), format!("reloaded {}\n", file.path()));
     assert_eq!(pass(&gateway).await, 0, "what was used stays used");
 }
 
-/// What was used stays used, whatever becomes of the throttle; where it cannot, that is said.
+/// A reload keeps the counts, or logs that it cannot.
 #[tokio::test]
 async fn what_was_used_stays_used_or_it_is_said() {
     let of = |lines: &str| format!("[[throttle]]\nuid = \"a\"\n{lines}\n");
     let file = File::new("used", &of("rate = \"5/52w\""));
     let (gateway, mut said) = Said::start(&file, &[]);
     assert_eq!(pass(&gateway).await, 5);
-    let older =
-        "; a: what those had used is forgotten who did not come since the change of strategy before this one";
+    let older = "; a: counts are lost of clients that sent no request since the previous change of strategy";
     for (lines, passed, more) in [
         ("rate = \"7/52w\"", 2, ""),
         // Another strategy, once more with another rate, and yet another strategy that keeps a level, too.
@@ -307,7 +307,7 @@ async fn what_was_used_stays_used_or_it_is_said() {
         ("rate = \"13/52w\"\nstrategy = \"gcra:burst=13\"\nstorage = \"memory:capacity=200000\"", 1, older),
         ("rate = \"15/52w\"\nstorage = \"memory:capacity=50,full=refuse\"", 2, older),
     ] {
-        assert_eq!(said.after(&file, &of(lines)), format!("read {} anew{more}\n", file.path()), "{lines}");
+        assert_eq!(said.after(&file, &of(lines)), format!("reloaded {}{more}\n", file.path()), "{lines}");
         assert_eq!(pass(&gateway).await, passed, "{lines}");
     }
     for lines in [
@@ -316,17 +316,17 @@ async fn what_was_used_stays_used_or_it_is_said() {
         "rate = \"3/52w\"\nstrategy = \"sliding-log\"",
         "rate = \"3/52w\"\nkey = \"header:x-user\"",
     ] {
-        let expected = format!("read {} anew; {ANEW}\n", file.path());
+        let expected = format!("reloaded {}; {STARTS_OVER}\n", file.path());
         assert_eq!(said.after(&file, &of(lines)), expected, "{lines}");
         assert_eq!(pass(&gateway).await, 3, "{lines}");
     }
     // One that was not there before forgets nothing.
     let more =
         of("rate = \"3/52w\"\nkey = \"header:x-user\"") + "[[throttle]]\nuid = \"b\"\nrate = \"1/s\"\n";
-    assert_eq!(said.after(&file, &more), format!("read {} anew\n", file.path()));
+    assert_eq!(said.after(&file, &more), format!("reloaded {}\n", file.path()));
 }
 
-/// On a store that is shared the numbers stay what they are, and a change of strategy begins anew.
+/// On a shared store a change of rate keeps the counts, and a change of strategy starts over.
 #[tokio::test]
 async fn what_is_kept_on_a_store_is_said_too() {
     let redis = traffik_test_support::servers::Redis::start();
@@ -339,9 +339,9 @@ async fn what_is_kept_on_a_store_is_said_too() {
     let file = File::new("shared", &of("rate = \"5/52w\""));
     let (gateway, mut said) = Said::start(&file, &["--timeout", "5s"]);
     assert_eq!(pass(&gateway).await, 5);
-    assert_eq!(said.after(&file, &of("rate = \"7/52w\"")), format!("read {} anew\n", file.path()));
+    assert_eq!(said.after(&file, &of("rate = \"7/52w\"")), format!("reloaded {}\n", file.path()));
     assert_eq!(pass(&gateway).await, 2);
-    let anew = format!("read {} anew; {ANEW}\n", file.path());
+    let anew = format!("reloaded {}; {STARTS_OVER}\n", file.path());
     let bucket = of("rate = \"7/52w\"\nstrategy = \"token-bucket\"");
     assert_eq!(said.after(&file, &bucket), anew);
     assert_eq!(pass(&gateway).await, 7);
@@ -350,7 +350,7 @@ async fn what_is_kept_on_a_store_is_said_too() {
     assert_eq!(said.after(&file, &other), anew, "in a wrapper it is another size");
     assert_eq!(pass(&gateway).await, 8, "one more would have passed");
     let other = of("rate = \"7/52w\"\nstrategy = \"tiered(free=1)/leaky-bucket:capacity=11\"");
-    assert_eq!(said.after(&file, &other), format!("read {} anew\n", file.path()));
+    assert_eq!(said.after(&file, &other), format!("reloaded {}\n", file.path()));
     assert_eq!(pass(&gateway).await, 3);
     let queue = of("rate = \"7/52w\"\nstrategy = \"tiered(free=1)/leaky-bucket-queue:queue=0\"");
     assert_eq!(said.after(&file, &queue), anew, "a queue keeps more than a level");
@@ -384,7 +384,7 @@ async fn it_is_read_anew_and_what_was_used_stays_used() {
     file.write(two);
     until(async || limit().await.2 == 2).await;
     assert_eq!(limit().await.0, 2, "what was used stays used");
-    // A bad one changes nothing, also when told to look.
+    // A bad file changes nothing, also on SIGHUP.
     file.write("[[throttle]]\nuid = \"a\"\nrate = \"never\"\n");
     gateway.signal("HUP");
     for expected in [200, 200, 429] {

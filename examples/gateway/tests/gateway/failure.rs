@@ -1,5 +1,5 @@
-//! The gateway while its store is killed, paused or cut off under load: it answers in time, as it was told to, and limits
-//! exactly again soon after the store is back; figures, health and headers tell of all of it.
+//! The gateway while its store is killed, paused or cut off under load. It answers in time, as `--on-error`
+//! says, and limits exactly again soon after the store is back. Metrics, health and headers report the fault.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -17,21 +17,21 @@ use traffik_test_support::servers::{Proxy, Redis};
 
 /// The deadline of a call of the store, with room for a machine that is busy.
 const DEADLINE: &str = "200ms";
-/// How long an answer may take at most: a deadline, and what a busy machine makes of it.
+/// Longest time of a response: a deadline, and slack for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How soon all is well again.
+/// Time from the return of the store to exact limits.
 const RECOVERY: Duration = Duration::from_secs(1);
-/// What the limit admits, so slowly refilled that nothing comes back meanwhile.
+/// Hits that the limit admits. It refills so slowly that nothing comes back during the test.
 const LIMIT: usize = 600;
-/// How many calls the store is spared at least before it is back.
+/// Calls that the breaker refuses at least before the store is back.
 const AWAY: usize = 50;
-/// How many calls of it fail by then: those that have the breaker open, and one that tries it again.
+/// Calls that fail by then: those that open the breaker, and one trial call.
 const TRIED: usize = 5;
-/// How calls end of which the store may know.
+/// Results of calls that the store may have charged.
 const FAILED: &[&str] = &["failed_timeout", "failed_unavailable", "dropped"];
 const CLIENTS: usize = 4;
 
-/// What goes wrong.
+/// A fault of the store.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Killed,
@@ -42,7 +42,7 @@ enum Fault {
 /// An answer of the gateway.
 struct Answer {
     status: u16,
-    /// Where it came from, if not from the store.
+    /// The source of the decision, empty for the store.
     source: String,
     took: Duration,
     at: Instant,
@@ -102,7 +102,7 @@ impl Scene {
         }
     }
 
-    /// What all clients were answered.
+    /// Stops the clients and returns all their answers.
     async fn end(&mut self) -> Vec<Answer> {
         self.stop.store(true, Ordering::Relaxed);
         let mut answers = Vec::new();
@@ -142,10 +142,10 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
     assert!(body(&scene.gateway, "health").await.starts_with("ready\n"), "{what}");
 
     scene.take_away(fault);
-    until_true(&what, async || body(&scene.gateway, "health").await.contains(": left alone")).await;
+    until_true(&what, async || body(&scene.gateway, "health").await.contains(": circuit open")).await;
     let health = body(&scene.gateway, "health").await;
     assert_eq!(health.starts_with("not ready: "), expected.1 != "fallback", "{what}: {health}");
-    // The store is left alone, and tried in vain, more than once.
+    // The breaker refuses calls, and more than one trial call fails.
     until_true(&what, async || {
         let metrics = body(&scene.gateway, "metrics").await;
         let failed = figure_of(&metrics, FAILED);
@@ -160,7 +160,7 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
     .await
     .unwrap();
     let back = Instant::now();
-    // All that is left is admitted, and then denied, for a while after all is to be well.
+    // The rest of the limit is admitted, then denied, until a while after recovery.
     let denied = r#"traffik_store_calls_total{store="#;
     until_true(&what, async || {
         let metrics = body(&scene.gateway, "metrics").await;
@@ -170,7 +170,7 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
     .await;
     let answers = scene.end().await;
 
-    // It was answered in time, and as it was told.
+    // Every answer came in time and as `--on-error` says.
     assert!(
         answers.iter().all(|it| it.took < PATIENCE),
         "{what}: {:?}",
@@ -203,12 +203,12 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
     assert_eq!(told(expected.1), instead, "{what}");
     assert_eq!(told("store"), answers.len() - instead, "{what}");
     assert_eq!(figure(&metrics, "traffik_breaker_open"), 0, "{what}");
-    assert!(body(&scene.gateway, "health").await.contains(": asked, "), "{what}");
+    assert!(body(&scene.gateway, "health").await.contains(": circuit closed, "), "{what}");
 }
 
 const STORE: &str = r#"traffik_decisions_total{throttle="gateway",source="store"}"#;
 
-/// How many calls of the store ended in one of these ways.
+/// Returns the number of store calls with one of these results.
 pub(super) fn figure_of(metrics: &str, results: &[&str]) -> usize {
     let lines = metrics.lines().filter(|line| line.starts_with("traffik_store_calls_total{"));
     let counted = |line: &&str| results.iter().any(|result| line.contains(&format!("result=\"{result}\"")));
@@ -327,7 +327,7 @@ async fn a_store_with_values_of_others_is_warned_of_and_counted() {
     assert!(said.contains("traffik: a value in the namespace traffik on Redis"), "{said}");
 }
 
-/// A wait of one's own is told while nothing can decide.
+/// `throttle:wait=` sets the Retry-After while no storage can decide.
 #[tokio::test]
 async fn the_wait_of_a_throttled_client_can_be_chosen() {
     let gateway = Gateway::start(&["--storage", "redis://127.0.0.1:1", "--on-error", "throttle:wait=7s"]);
@@ -338,7 +338,7 @@ async fn the_wait_of_a_throttled_client_can_be_chosen() {
     );
 }
 
-/// Requests under way when it is told to end are answered by the store before its connections are closed.
+/// On SIGTERM, requests under way are answered by the store before its connections are closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checks_under_way_are_finished_before_it_ends() {
     let redis = Redis::start();
@@ -354,7 +354,7 @@ async fn checks_under_way_are_finished_before_it_ends() {
             tokio::spawn(async move { get(&super::client(false), &url, &[]).await.status().as_u16() })
         })
         .collect();
-    // The server has done them, and its answers are on their way, when the gateway is told to end.
+    // SIGTERM comes when the server has done the checks and its answers are on their way.
     until_true("all are checked", async || checks(&redis) == before + 5).await;
     gateway.signal("TERM");
     for asked in asking {
@@ -363,7 +363,7 @@ async fn checks_under_way_are_finished_before_it_ends() {
     assert_eq!(gateway.process.wait().unwrap().code(), Some(0));
 }
 
-/// How many checks the server has done.
+/// Returns the number of checks that the server has done.
 fn checks(redis: &Redis) -> usize {
     let stats = redis.command(&["INFO", "commandstats"]);
     let calls = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<usize>().ok();

@@ -12,7 +12,7 @@ use traffik_test_support::ledger::without_times;
 
 use super::{Gateway, PROGRAM, Program, curl};
 
-/// What was asked and answered, with all that differs from run to run replaced by a star.
+/// The requests and responses, with all that differs between runs replaced by a star.
 struct Record {
     text: String,
     ports: Vec<(String, &'static str)>,
@@ -164,7 +164,7 @@ fn with_admin(record: &mut Record, options: &[&str]) -> (Gateway, String) {
     let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.as_mut().unwrap()).lines();
     let mut told = |before| lines.next().unwrap().unwrap().strip_prefix(before).unwrap().to_owned();
-    let (url, admin) = (told("listening on "), told("its own paths on "));
+    let (url, admin) = (told("listening on "), told("admin paths on "));
     record.know(&url, "PORT");
     record.know(&admin, "ADMIN");
     record.line(&format!("== {} with an admin", options.join(" ")));
@@ -288,7 +288,7 @@ fn golden_store_that_fails() {
     for on_error in ["throttle", "throttle:wait=5s", "allow", "fallback"] {
         let storage = ["--storage", "redis://127.0.0.1:1", "--timeout", "20s", "--on-error", on_error];
         let gateway = record.start(&[&storage[..], &["--rate", "1/w"]].concat());
-        // One call more, and the store would be left alone for a while.
+        // One more call would open the circuit breaker.
         for options in [&[][..], &[HTTP2], &GRPC] {
             record.ask(&gateway.url, "/", options);
         }

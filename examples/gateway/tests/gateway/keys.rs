@@ -1,8 +1,8 @@
-//! Whom the gateway counts for, what class a request is of, and what it costs.
+//! The client, the class and the cost of a request.
 
 use super::{Gateway, client, get};
 
-/// What each of these requests is answered.
+/// Returns the status of each of these requests.
 async fn statuses(gateway: &Gateway, requests: &[&[(&str, &str)]]) -> Vec<u16> {
     let client = client(false);
     let mut statuses = Vec::new();
@@ -23,7 +23,7 @@ async fn proxies_are_believed_if_they_are_trusted() {
     ];
     let options = ["--rate", "1/w", "--key", "forwarded"];
     let trusting = Gateway::start(&[&options[..], &["--trusted-proxy", "127.0.0.0/8"]].concat());
-    // `Forwarded` is what the client wrote: this proxy writes the other one.
+    // The client wrote `Forwarded`: this proxy writes only X-Forwarded-For.
     assert_eq!(statuses(&trusting, &forwarded).await, [200, 429, 200, 429, 200]);
     assert_eq!(statuses(&Gateway::start(&options), &forwarded).await, [200, 429, 429, 429, 429]);
     let by_peer = Gateway::start(&["--rate", "1/w", "--trusted-proxy", "127.0.0.0/8"]);
@@ -41,7 +41,8 @@ async fn the_exempt_are_not_counted() {
     assert_eq!(statuses(&gateway, &[&inside, &inside, &outside, &outside]).await, [200, 200, 200, 429]);
 }
 
-/// Proxies write into `Forwarded` what a client called for: however long that is, it does not make it somebody else.
+/// Proxies write into `Forwarded` what a client called for: however long that is, it does not make it
+/// somebody else.
 #[tokio::test]
 async fn what_is_no_address_exempts_nobody() {
     let options =
@@ -57,7 +58,7 @@ async fn what_is_no_address_exempts_nobody() {
     let normal = of("for=192.0.2.1;host=a.example");
     assert_eq!(statuses(&gateway, &[&normal, &normal, &normal]).await, [200, 200, 429]);
     assert_eq!(statuses(&gateway, &[&long, &commas]).await, [429, 429], "it is the same client");
-    // Whom these are for is not known: they are counted for the proxy, but not exempt as it is.
+    // The client of these is unknown: they are counted for the proxy, but not exempt like the proxy.
     let unknown =
         [of("for=unknown"), of("for=_hidden"), of("nonsense"), of("for=\"127.0.0.1"), of("by=127.0.0.1")];
     let asked: Vec<&[_]> = unknown.iter().map(|headers| &headers[..]).collect();
@@ -80,7 +81,7 @@ async fn no_header_is_believed_but_the_one_that_was_named() {
     assert_eq!(statuses(&gateway, &[&first, &second]).await, [200, 429]);
     let (exempt, other) = (both("for=192.0.2.1", inside), [("x-forwarded-for", inside)]);
     assert_eq!(statuses(&gateway, &[&exempt, &exempt, &other, &other]).await, [200; 4]);
-    // Who is counted by something else is exempt no more easily.
+    // A client counted by another key is exempt by the same rule.
     let by_header = Gateway::start(&[&options[..3], &["header:x-user"], &options[4..]].concat());
     assert_eq!(statuses(&by_header, &[&first, &first]).await, [200, 429]);
     for (key, header) in [
@@ -100,7 +101,7 @@ async fn no_header_is_believed_but_the_one_that_was_named() {
     }
 }
 
-/// The first value would be counted, and the second one believed by the service behind.
+/// Else the first value would be counted, while the service behind may trust the second.
 #[tokio::test]
 async fn a_key_that_is_sent_twice_is_refused() {
     let gateway = Gateway::start(&["--rate", "1/52w", "--key", "header:x-api-key"]);

@@ -80,7 +80,7 @@ fn refused(options: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// The README's promise: ten pass, the eleventh is told to wait, and the wait is honest.
+/// The README's promise: ten pass, the eleventh gets a wait, and the wait is right.
 #[test]
 fn ten_pass_and_the_eleventh_is_told_when_to_come_back() {
     let gateway = Gateway::start(&["--strategy", "token-bucket", "--rate", "10/m"]);
@@ -102,7 +102,8 @@ fn ten_pass_and_the_eleventh_is_told_when_to_come_back() {
 async fn four_load_clients_on_one_key_are_admitted_exactly_the_limit() {
     for strategy in ["fixed-window", "token-bucket", "gcra:burst=500"] {
         for http2 in [false, true] {
-            // So slow a refill that none can come while the test runs; a window of a week does not end either.
+            // So slow a refill that none can come while the test runs; a window of a week does not end
+            // either.
             let rate = if strategy == "fixed-window" { "500/w" } else { "500/52w" };
             let gateway = Gateway::start(&["--strategy", strategy, "--rate", rate]);
             let clients = (0..4).map(|_| {
@@ -194,7 +195,8 @@ fn it_drains_when_asked_to_stop() {
     }
 }
 
-/// Two gateways on one store are one limit, whatever the strategy; without it they say so, within the deadline.
+/// Two gateways on one store are one limit, whatever the strategy; without it they say so, within the
+/// deadline.
 #[tokio::test]
 async fn gateways_on_one_redis_share_their_limits() {
     let mut redis = servers::Redis::start();
@@ -269,7 +271,8 @@ async fn share_limits(storage: &str) {
     }
 }
 
-/// Whoever runs the gateway is told who is denied most, wherever states are kept: by name, or by what hides a secret.
+/// The page and `/_traffik/denied` list the clients denied most, on any storage, by name or by the hash of a
+/// secret.
 #[tokio::test]
 async fn it_tells_who_is_denied_most() {
     let redis = servers::Redis::start();

@@ -69,7 +69,7 @@ async fn clients_of_live_nodes_are_served_while_one_is_down() {
     // It is ready for most, and says which node is not.
     let health = body(&gateway, "health").await;
     assert!(health.starts_with("ready\n"), "{health}");
-    assert!(health.contains(&format!("  left alone, Redis at {down}: Connection refused")), "{health}");
+    assert!(health.contains(&format!("  circuit open, Redis at {down}: Connection refused")), "{health}");
     let metrics = body(&gateway, "metrics").await;
     for node in &nodes {
         let labels = format!("{{store=\"{url}\",node=\"{node}\"}}");
@@ -95,7 +95,7 @@ async fn clients_of_live_nodes_are_served_while_one_is_down() {
     assert!(ends.contains(&format!("Redis at {down} answers again")), "{ends}");
 }
 
-/// A server that answers and cannot write: not ready, left alone, and one line.
+/// A server that answers but cannot write is not ready, opens the breaker, and is logged once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_cannot_write_is_not_ready() {
     let redis = Redis::start();
@@ -108,7 +108,7 @@ async fn a_store_that_cannot_write_is_not_ready() {
         assert_eq!(get(&http, &gateway.url, &[]).await.status(), 503);
     }
     let health = body(&gateway, "health").await;
-    assert!(health.starts_with("not ready: Redis at ") && health.contains(": left alone, "), "{health}");
+    assert!(health.starts_with("not ready: Redis at ") && health.contains(": circuit open, "), "{health}");
     assert!(health.contains("OOM command not allowed"), "{health}");
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
     until_true("it is ready again", async || body(&gateway, "health").await.starts_with("ready\n")).await;

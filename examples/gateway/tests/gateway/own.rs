@@ -1,4 +1,4 @@
-//! The gateway's own paths: figures, forgetting, metrics, health, and a listener of their own.
+//! The admin paths: statistics, reset, metrics, health, and a separate listener.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ async fn post(gateway: &Gateway, path: &str) -> u16 {
     client(false).request(request).await.unwrap().status().as_u16()
 }
 
-/// The figure of a policy of the only throttle.
+/// Returns a statistic of a policy of the only throttle.
 async fn figure(gateway: &Gateway, query: &str, policy: usize, name: &str) -> Value {
     let told: Value = serde_json::from_str(&body(gateway, &format!("stat?{query}")).await).unwrap();
     told["throttles"][0]["policies"][policy]["figures"][name].clone()
@@ -126,7 +126,7 @@ async fn its_own_paths_can_have_a_listener_of_their_own() {
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.as_mut().unwrap()).lines();
     let url = lines.next().unwrap().unwrap().strip_prefix("listening on ").unwrap().to_owned();
-    let admin = lines.next().unwrap().unwrap().strip_prefix("its own paths on ").unwrap().to_owned();
+    let admin = lines.next().unwrap().unwrap().strip_prefix("admin paths on ").unwrap().to_owned();
     let gateway = Gateway(Program { process, url });
     let client = client(false);
     let status = async |url: &str, path: &str, headers: &[(&str, &str)]| {
@@ -135,7 +135,7 @@ async fn its_own_paths_can_have_a_listener_of_their_own() {
     assert_eq!(status(&gateway.url, "/_traffik/health", &[]).await, 404);
     assert_eq!(status(&admin, "/_traffik/health", &[("x-forwarded-for", "192.0.2.1")]).await, 200);
     assert_eq!([status(&admin, "/", &[]).await, status(&gateway.url, "/", &[]).await], [404, 200]);
-    // It is called by whatever name, but not by the pages of others.
+    // Any host name is served, but no page of another site.
     assert_eq!(status(&admin, "/_traffik/health", &[("host", "admin.example")]).await, 200);
     let reset = format!("{admin}/_traffik/reset?key=127.0.0.1");
     for (expected, origin, host) in [
@@ -150,13 +150,13 @@ async fn its_own_paths_can_have_a_listener_of_their_own() {
     }
 }
 
-/// The status of a request as curl sends it; what else it is to be is told first.
+/// Returns the status of a request by curl with these options.
 fn status(options: &[&str], url: &str) -> u16 {
     let written = curl(&[&["--output", "/dev/null", "--write-out", "%{http_code}", url], options].concat());
     written.parse().unwrap()
 }
 
-/// A page of somebody else, open in a browser on this machine, is a client from this machine.
+/// A page of another site, open in a browser on this machine, is a client from this machine.
 #[tokio::test]
 async fn its_own_paths_are_not_for_other_sites() {
     let gateway = Gateway::start(&["--rate", "5/w"]);
@@ -203,7 +203,7 @@ async fn its_own_paths_are_not_for_other_sites() {
     assert_eq!(status(&["--http1.0", "--header", "Host:"], &reset), 404, "it does not say whom it calls");
 }
 
-/// Whoever passes requests on from this machine says so in one way or another.
+/// A proxy on this machine adds one of these headers to the requests that it forwards.
 #[tokio::test]
 async fn its_own_paths_are_not_passed_on() {
     let gateway = Gateway::start(&[]);

@@ -56,7 +56,7 @@ async fn the_page_shows_what_happens_as_it_happens() {
     assert_eq!(backs, ["rgb(246, 247, 249)", "rgb(20, 23, 28)"]);
 }
 
-/// Whoever looks at the page sees that the store fails as soon as a request meets it.
+/// The page shows a failing store as soon as a request fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_tells_when_the_store_fails() {
     let mut redis = traffik_test_support::servers::Redis::start();
@@ -72,7 +72,7 @@ async fn the_page_tells_when_the_store_fails() {
     assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
     browser.until(store, &json!("failing"));
     let told = "document.querySelector('[data-uid=gateway] p')?.textContent";
-    assert_eq!(browser.ask(told), "1 could not be decided upon");
+    assert_eq!(browser.ask(told), "1 failed because of the store");
 }
 
 /// A page that is open does not keep the gateway from ending.

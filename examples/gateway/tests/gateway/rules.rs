@@ -106,6 +106,9 @@ fn a_request_is_explained() {
     let told = explained(&["--request", "POST /logout"]);
     assert!(told.ends_with("not counted: POST /login and below: the path is /logout\n"), "{told}");
     let told = explained(&["--request", "POST /x/..;/login"]);
-    assert!(told.ends_with("400: the segments . and .. are for the client to follow\n"), "{told}");
+    assert!(
+        told.ends_with("400: the path holds a . or .. segment, which the client must resolve\n"),
+        "{told}"
+    );
     assert!(refused(&["--check", "--request", "/login"]).contains("write \"POST /login\""));
 }

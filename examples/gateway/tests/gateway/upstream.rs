@@ -1,4 +1,4 @@
-//! What the upstream sees of a request.
+//! The request as the upstream receives it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -49,7 +49,7 @@ fn mirror() -> String {
     url
 }
 
-/// Whom a client calls, and its cookies, reach the upstream alike in every version of HTTP.
+/// The host and the cookies of a request reach the upstream alike in every version of HTTP.
 #[test]
 fn the_upstream_sees_the_same_request_whatever_its_version() {
     let gateway = Gateway::start(&["--upstream", &mirror()]);
@@ -71,7 +71,7 @@ fn the_upstream_sees_the_same_request_whatever_its_version() {
         assert_eq!(of(lines, "cookie:"), ["cookie: a=1; b=2; c=3"], "{lines:?}");
     }
     assert_eq!(one, two);
-    // What is asked for in whole says whom it calls, whatever the header says (RFC 9112, section 3.2.2).
+    // The host of an absolute target takes precedence over the header (RFC 9112, section 3.2.2).
     let whole = seen(&["--request-target", "http://b.example/"]);
     assert_eq!(of(&whole, "host:"), ["host: b.example"], "{whole:?}");
 }
