@@ -1,4 +1,4 @@
-//! Hands the linker its scripts, when building for bare metal.
+//! Gives the linker its scripts when building for bare metal.
 
 use std::path::Path;
 use std::{env, fs};
@@ -14,6 +14,6 @@ fn main() {
     println!("cargo:rustc-link-search={out}");
     println!("cargo:rustc-link-arg=--nmagic");
     println!("cargo:rustc-link-arg=-Tlink.x");
-    // Only the firmware logs.
+    // Only the program `firmware` logs.
     println!("cargo:rustc-link-arg-bin=firmware=-Tdefmt.x");
 }

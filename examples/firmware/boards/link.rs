@@ -1,4 +1,4 @@
-//! Hands the linker the memory of the board that a program runs on, when building for bare metal.
+//! Gives the linker the memory layout of the board that a program runs on, when building for bare metal.
 
 use std::path::Path;
 use std::{env, fs};
@@ -14,7 +14,7 @@ fn main() {
         (_, "riscv32imc-unknown-none-elf") => "virt",
         ("figures", "thumbv6m-none-eabi") => "microbit",
         ("figures", "thumbv7m-none-eabi") => "lm3s6965evb",
-        // All strategies beside each other need the room, also in code for smaller cores.
+        // A program with all strategies needs a large memory, even as code for a smaller core.
         _ => "mps2-an385",
     };
     let out = variable("OUT_DIR");

@@ -1,4 +1,4 @@
-//! embassy's time from the core's SysTick timer: a tick of a microsecond, an interrupt every millisecond.
+//! The time driver for embassy on the SysTick timer, with ticks of 1 µs and an interrupt every millisecond.
 
 use core::cell::{Cell, RefCell};
 use core::task::Waker;
@@ -10,7 +10,7 @@ use critical_section::{CriticalSection, Mutex};
 use embassy_time_driver::Driver;
 use embassy_time_queue_utils::Queue;
 
-/// The LM3S6965 runs at 12.5 MHz after reset, and nothing here changes it.
+/// Frequency of the core. The LM3S6965 runs at 12.5 MHz after reset, and nothing here changes it.
 pub const CORE_HZ: u32 = 12_500_000;
 
 const CYCLES_PER_MILLI: u32 = CORE_HZ / 1_000;
@@ -25,7 +25,7 @@ embassy_time_driver::time_driver_impl!(static DRIVER: SysTick = SysTick {
     queue: Mutex::new(RefCell::new(Queue::new())),
 });
 
-/// Starts the timer; before that, time stands still.
+/// Starts the timer. Until then, time stands still.
 pub fn start(timer: &mut SYST) {
     timer.set_clock_source(SystClkSource::Core);
     timer.set_reload(CYCLES_PER_MILLI - 1);
@@ -37,13 +37,15 @@ pub fn start(timer: &mut SYST) {
 impl SysTick {
     fn now(&self, cs: CriticalSection<'_>) -> u64 {
         let (millis, left) = (self.millis.borrow(cs).get(), SYST::get_current());
-        // A millisecond may be over whose interrupt has yet to be served.
+        // The interrupt of the last millisecond may be pending. SysTick counts down, so
+        // micros = millis * 1000 + (CYCLES_PER_MILLI - 1 - left) / 12.5.
         let (millis, left) =
             if SCB::is_pendst_pending() { (millis + 1, SYST::get_current()) } else { (millis, left) };
         millis * 1_000 + u64::from((CYCLES_PER_MILLI - 1).saturating_sub(left) * 2 / 25)
     }
 
-    /// Wakes whom it is time to wake. The queue is only ever borrowed here, and only while nothing interrupts.
+    /// Wakes the tasks that are due. The queue is borrowed here only, within a critical section, so never
+    /// twice.
     fn wake(&self, cs: CriticalSection<'_>, added: Option<(u64, &Waker)>) {
         if let Ok(mut queue) = self.queue.borrow(cs).try_borrow_mut() {
             if let Some((at, waker)) = added {

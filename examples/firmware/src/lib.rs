@@ -1,13 +1,14 @@
-//! The time of the sensor node, which is the program `firmware`.
+//! The time driver of the sensor node, which is the program `firmware`.
 //!
-//! | package beside it | what it is for |
+//! | other package | purpose |
 //! |---|---|
-//! | `vectors` | decides the same on each target and on the host, for comparison |
-//! | `figures` | what each limit takes: flash, RAM, stack and instructions |
-//! | `proof` | that none can panic |
-//! | `board` | what these programs need of an emulated board |
+//! | `vectors` | the same decisions on each target and on the host, for comparison |
+//! | `figures` | the costs of each limit: flash, RAM, stack and instructions |
+//! | `proof` | the proof that no limit can panic |
+//! | `board` | support for programs on an emulated board |
 //!
-//! `scripts/firmware` builds them, runs them in an emulator, and holds the figures against what is promised.
+//! `scripts/firmware` builds them, runs them in an emulator, and compares the figures with the promised
+//! bounds.
 #![no_std]
 
 pub mod driver;

@@ -1,16 +1,16 @@
-//! A Cortex-M in the emulator.
+//! The support for an emulated Cortex-M.
 
 use core::fmt::Arguments;
 
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
-use cortex_m_rt as _; // where it begins
+use cortex_m_rt as _; // the startup code
 use cortex_m_semihosting::{debug, hprintln};
 
-/// Ticks, and the microseconds that they take. The LM3S6965 runs at 12.5 MHz after reset, the nRF51822, a
-/// Cortex-M0, at 16 MHz, and nothing here changes that.
+/// Ticks and the microseconds that they take. After reset the LM3S6965 runs at 12.5 MHz, and the nRF51822, a
+/// Cortex-M0, at 16 MHz; nothing here changes that.
 pub(crate) const PACE: (u32, u32) = if cfg!(target_has_atomic = "ptr") { (25, 2) } else { (16, 1) };
-/// The timer counts 24 bits.
+/// Mask of the timer, which counts 24 bits.
 pub(crate) const MASK: u32 = 0xff_ffff;
 
 /// Starts the timer.
@@ -23,7 +23,7 @@ pub fn start() {
     }
 }
 
-/// The timer, which counts down.
+/// Reads the timer, which counts down, as a count upwards.
 #[inline(always)]
 pub(crate) fn ticks() -> u32 {
     !SYST::get_current() & MASK
@@ -39,7 +39,7 @@ pub fn line(text: Arguments<'_>) {
     hprintln!("{text}");
 }
 
-/// Ends the emulator, with the status 0 if all went well.
+/// Ends the emulator, with status 0 on success and 1 on failure.
 pub fn exit(well: bool) -> ! {
     debug::exit(if well { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
     loop {

@@ -1,11 +1,11 @@
-//! Support for programs on an emulated board: they begin, print, end, and are measured.
+//! Support for programs on an emulated board: startup, output, exit and measurements.
 //!
 //! | target | core | timer | output, end |
 //! |---|---|---|---|
 //! | `thumbv6m`, `thumbv7m`, `thumbv7em` | Cortex-M0, M3, M4 | SysTick | semihosting |
 //! | `riscv32imc` | qemu's `virt` | the machine's | UART, test device |
 //!
-//! Instructions are those of an emulator that is run with `-icount shift=6`: each takes 64 ns.
+//! Instruction counts hold for an emulator run with `-icount shift=6`, where each instruction takes 64 ns.
 #![no_std]
 
 #[cfg(all(target_arch = "arm", target_os = "none"))]
@@ -26,7 +26,7 @@ pub use stack::stack;
 #[cfg(target_os = "none")]
 pub use time::{count, micros};
 
-/// Makes a function of this crate the one that a program begins with.
+/// Makes a function the entry point of a program.
 #[macro_export]
 macro_rules! begin_with {
     ($main:path) => {
@@ -37,7 +37,7 @@ macro_rules! begin_with {
     };
 }
 
-/// Ends a program that panics.
+/// Defines the panic handler, which prints the panic and ends the emulator with a failure.
 #[macro_export]
 macro_rules! tell_panics {
     () => {

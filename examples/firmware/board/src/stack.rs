@@ -1,19 +1,20 @@
-//! Stack that a function takes: the words below it are painted first, and looked at afterwards.
+//! Measures the stack that a function takes: paints the words below it, runs it, and counts the overwritten
+//! words.
 
 use core::ptr;
 
 use crate::chosen::stack_pointer;
 
-/// Words that are painted. No function here goes deeper, and the smallest board has the room.
+/// Words painted. No measured function goes deeper, and the smallest board has room for them.
 const WORDS: usize = 2 * 1024;
 const PAINT: u32 = 0xa5c3_96e1;
 
-/// The answer of a function, which must not be inlined, and the bytes of stack that it took.
+/// Runs a function, which must not be inlined. Returns its result and the bytes of stack that it took.
 #[inline(never)]
 pub fn stack<T>(run: impl FnOnce() -> T) -> (T, u32) {
     let top = stack_pointer() as *mut u32;
     for word in 1..=WORDS {
-        // SAFETY: nobody uses what is below the stack pointer, as no interrupt is ever enabled.
+        // SAFETY: nothing uses memory below the stack pointer, as no interrupt is ever enabled.
         unsafe { ptr::write_volatile(top.wrapping_sub(word), PAINT) };
     }
     let answer = run();

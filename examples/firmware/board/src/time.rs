@@ -1,4 +1,4 @@
-//! Time, and the instructions that a function takes.
+//! Time, and the number of instructions that a function takes.
 
 use core::cell::Cell;
 
@@ -6,10 +6,11 @@ use critical_section::Mutex;
 
 use crate::chosen::{MASK, PACE, ticks};
 
-/// Instructions, and the microseconds that they take in the emulator: 64 ns each.
+/// Instructions and the microseconds that they take in the emulator: 125 · 64 ns = 8 µs.
 const INSTRUCTIONS: (u32, u32) = (125, 8);
 
-/// Microseconds since a time of no account, as long as it is called once a second. Called, as a driver is.
+/// Returns the microseconds since an arbitrary time. Call it at least once a second, or the timer wraps
+/// unseen. Not inlined, so that it costs a call, like a time driver.
 #[inline(never)]
 pub fn micros() -> u64 {
     static COUNTED: Mutex<Cell<(u64, u32)>> = Mutex::new(Cell::new((0, 0)));
@@ -23,7 +24,7 @@ pub fn micros() -> u64 {
     })
 }
 
-/// The answer, and the instructions between two readings of the timer less those that a reading takes.
+/// Runs a function. Returns its result and the instructions that it took.
 #[inline(always)]
 pub fn count<T>(run: impl FnOnce() -> T) -> (T, u32) {
     let began = ticks();
@@ -31,6 +32,7 @@ pub fn count<T>(run: impl FnOnce() -> T) -> (T, u32) {
     let answer = run();
     let ended = ticks();
     let passed = |from: u32, to: u32| to.wrapping_sub(from) & MASK;
+    // instructions = (ended - between) - (between - began): the second part is the cost of reading the timer.
     let taken = passed(between, ended).saturating_sub(passed(began, between));
     (answer, taken * PACE.1 * INSTRUCTIONS.0 / (PACE.0 * INSTRUCTIONS.1))
 }

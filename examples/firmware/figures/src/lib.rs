@@ -2,11 +2,12 @@
 //!
 //! | program | what it is for |
 //! |---|---|
-//! | `footprint` | the size of a program with one limit, or without; never run |
+//! | `footprint` | the size of a program with one limit or without; never run |
 //! | `costs` | RAM of a key, stack and instructions of a check, for each limit |
 //! | `instructions` | instructions of a check in a table of 32 keys |
 //!
-//! `scripts/firmware` builds them, runs them in an emulator, and holds the figures against what is promised.
+//! `scripts/firmware` builds them, runs them in an emulator, and compares the figures with the promised
+//! bounds.
 #![no_std]
 
 pub mod limits;
@@ -14,7 +15,7 @@ pub mod registers;
 
 use traffik_core::{Clock, Shared, Timestamp};
 
-/// A storage of a single key that can be a `static`, as firmware has it.
+/// The storage of a single key that can be a `static`.
 pub type SharedKey<S, C> = traffik_core::OneKey<S, C, Shared<0>>;
 
 /// The clock of the board.

@@ -1,10 +1,10 @@
-//! The limits of the table.
+//! The limits that are measured.
 
 use traffik_core::{Hours, Label, Rate, Ratio, rate};
 
-/// It shares no factor with its period, which makes it the dearest to count.
+/// The rate of most limits. It shares no factor with its period, which makes it the most expensive to count.
 pub const RATE: Rate = rate!("99991/day");
-/// The rate of a log, which has room for so many.
+/// The rate of a log, small enough for its room.
 pub const FEW: Rate = rate!("8/day");
 pub const HALF: Ratio = match Ratio::new(1, 2) {
     Ok(half) => half,
@@ -12,13 +12,13 @@ pub const HALF: Ratio = match Ratio::new(1, 2) {
 };
 pub const TIERS: [(Label, Ratio); 2] = [(Label(0), Ratio::ONE), (Label(1), HALF)];
 
-/// The hours of the night.
+/// Returns the hours of the night, at half the rate.
 pub fn night() -> [Hours; 1] {
     [Hours::new((22, 0), (6, 0), HALF)]
 }
 
-/// Calls a macro once for each limit: with `const` if it can be made while compiling, or else `let`; its
-/// name, its type, and the limit, `None` if it cannot be made.
+/// Calls a macro once for each limit, with `const` if the limit can be built at compile time, else `let`; its
+/// name; its type; and the limit, `None` if building fails.
 #[macro_export]
 macro_rules! limits {
     ($each:ident) => {
@@ -56,7 +56,7 @@ macro_rules! limits {
     };
 }
 
-/// A limit that a constructor has made, in a constant.
+/// Turns a constructor's result into an option, also in a constant.
 #[macro_export]
 macro_rules! made {
     ($result:expr) => {

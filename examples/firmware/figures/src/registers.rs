@@ -1,4 +1,4 @@
-//! Registers of a made-up board, for programs that are linked and never run.
+//! Registers of an imaginary board, for programs that are linked and never run.
 
 use core::ptr;
 

@@ -1,6 +1,6 @@
-//! Does all that can be done with each limit, at rates and times that nobody knows when it is compiled. No
-//! panic can be reached, and the linker proves it: the panic handler calls a function that does not exist.
-//! It is linked, and never run.
+//! Calls every operation on each limit, at rates and times unknown at compile time. The panic handler calls a
+//! function that does not exist, so the program links only if no panic is reachable. It is linked, and never
+//! run.
 #![no_std]
 #![no_main]
 
@@ -40,20 +40,20 @@ fn main() -> ! {
             .for_each(scaled);
         every((Gcra::new(rate), bucket));
         every(All([bucket; 2]));
-        // Other keys, and another storage.
+        // Other types of keys, and the other storage.
         let gcra = Gcra::new(rate).tolerance(period).unwrap_or(Gcra::new(rate));
         let table: Fixed<Gcra, Uptime, 32> = Fixed::new(Uptime, word().into());
         let limiter = Limiter::new(gcra, black_box(&table));
         done(&limiter, "sensor");
         done(&limiter, &[1, 2, 3]);
         done(&Limiter::new(gcra, black_box(&SharedKey::<Gcra, Uptime>::shared(Uptime))), &());
-        // Only there to see that the proof can fail.
+        // Shows that the proof can fail.
         #[cfg(feature = "panics")]
         write(RADIO, [word(), 0, 1][read(SENSOR) as usize]);
     }
 }
 
-/// A number that nobody knows.
+/// Returns a number unknown to the compiler.
 fn word() -> u32 {
     read(RANDOM)
 }
@@ -62,13 +62,13 @@ fn ratio() -> Ratio {
     Ratio::new(u64::from(word()) << 32 | u64::from(word()), word().into()).unwrap_or(Ratio::ONE)
 }
 
-/// A limit, and what can be made of it.
+/// Calls every operation on a limit and on the limits derived from it.
 fn scaled<S: Scale>(strategy: S) {
     strategy.part(ratio()).and_then(|part| part.scaled(ratio())).into_iter().for_each(every);
     every(strategy);
 }
 
-/// Does whatever can be done with a limit.
+/// Calls every operation on a limit.
 fn every<S: Strategy>(strategy: S) {
     let table = Fixed::<S, Uptime, 32>::new(Uptime, word().into()).when_full(WhenFull::Refuse);
     let (limiter, key) = (Limiter::new(strategy, black_box(&table)), &("sensor", read(SENSOR)));
@@ -113,7 +113,7 @@ fn done<S: Strategy, K: traffik_core::Key + ?Sized>(limiter: &Limiter<S, &impl S
     }
 }
 
-/// Reads every figure.
+/// Reads every figure of a decision.
 fn show<V: Verdict>(verdict: V) -> V::Receipt {
     let duration = |it: Duration| {
         write(RADIO, it.as_secs() as u32);
@@ -141,6 +141,6 @@ unsafe extern "C" {
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
-    // SAFETY: there is no such function, so a program that could get here does not link.
+    // SAFETY: the function does not exist, so a program that can reach this call does not link.
     unsafe { a_panic_can_be_reached() }
 }

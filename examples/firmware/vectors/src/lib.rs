@@ -1,6 +1,6 @@
-//! The same hits on the same limits, wherever this runs: what is printed must be the same to the letter.
+//! Fixed hits on fixed limits, whose decisions must print the same text on every machine.
 //!
-//! `target` prints it on the target, and `host` on the host.
+//! The program `target` prints them on the target, and `host` on the host.
 #![no_std]
 
 use core::fmt::Write;
@@ -14,24 +14,24 @@ use traffik_core::{
     TimeOfDay, Timestamp, TokenBucket, Verdict, rate,
 };
 
-/// Hits on each limit.
+/// Number of hits on each limit.
 const HITS: usize = 250;
-/// Keys they are spread over: more than there is room for.
+/// Number of keys, more than the storage has room for.
 const KEYS: u32 = 100;
-/// Runs under the laws, of so many hits each.
+/// Number of runs that are checked by the laws, and of hits in each.
 const RUNS: u64 = 6;
 const RUN: usize = 12;
-/// Wraps of a clock of 32 bits.
+/// Number of wraps of a 32-bit clock.
 const WRAPS: u64 = 12;
-/// Keys that are exhausted when a clock jumps.
+/// Number of keys that are exhausted when the clock jumps.
 const EXHAUSTED: u32 = 3;
-/// No limit here has room for more at once.
+/// Most hits that any limit here admits at once.
 const MOST: u32 = 32;
 /// 2026-11-21, 21:30 UTC.
 const NOW: u64 = 1_795_296_600_000_000;
 const DAY: u64 = 86_400_000_000;
 
-/// Decides everything, and hands each line to `print`. The answer is whether every law held.
+/// Makes all decisions and passes each line to `print`. Returns whether every law held.
 pub fn run(print: &mut dyn FnMut(&str)) -> bool {
     let mut vectors = Vectors { print, lawful: true };
     let half = Ratio::new(1, 2).unwrap_or(Ratio::ONE);
@@ -69,20 +69,20 @@ struct Vectors<'a> {
     lawful: bool,
 }
 
-/// One that cannot be refused.
+/// Wraps a limit whose constructor cannot fail.
 fn ok<S>(strategy: S) -> Result<S, core::convert::Infallible> {
     Ok(strategy)
 }
 
 impl Vectors<'_> {
-    /// A limit that one key has for itself: under every law.
+    /// Checks a limit that belongs to one key alone, by every law.
     fn limit<S: Bounds, E>(&mut self, name: &str, limit: Result<S, E>) {
-        self.both(name, limit, |limit, run| laws::every(limit, run));
+        self.both(name, limit, |strategy, run| laws::every(strategy, run));
     }
 
-    /// A limit that is shared by members, or composed: under the laws that need no bound of one client.
+    /// Checks a shared or composed limit, by the laws that need no bound for one client.
     fn shared<S: Strategy, E>(&mut self, name: &str, limit: Result<S, E>) {
-        self.both(name, limit, |limit, run| {
+        self.both(name, limit, |strategy, run| {
             laws::pure(strategy, run)?;
             laws::denial_is_free(strategy, run)?;
             laws::expiry_is_invisible(strategy, run)?;
@@ -120,7 +120,7 @@ impl Vectors<'_> {
         }
     }
 
-    /// Hits on more keys than there is room for, and what came of each.
+    /// Prints the decisions on hits on more keys than the storage has room for.
     fn decide<S: Strategy>(&mut self, name: &str, strategy: &S) {
         let storage = Fixed::<S, _, 32>::new(ManualClock::default(), 0x5eed);
         let mut receipt = Default::default();
@@ -147,21 +147,21 @@ impl Vectors<'_> {
                 Outcome::Never => write!(line, "never"),
             };
             verdict.for_each(&mut |each| {
-                let (reset, left, strategy) = (each.reset_after(), each.remaining(), each.limit());
-                let _ = write!(line, ", {left} of {strategy} left, all in {}us", reset.as_micros());
+                let (reset, left, limit) = (each.reset_after(), each.remaining(), each.limit());
+                let _ = write!(line, ", {left} of {limit} left, all in {}us", reset.as_micros());
             });
             (self.print)(&line);
         }
         self.line(format_args!("{name}: {:?}", storage.counters()));
     }
 
-    /// Exhausted keys under a clock that jumps: no wait is longer than the limit lasts, and once the wait is
-    /// over the hit passes.
+    /// Checks exhausted keys under a clock that jumps: no wait exceeds `max_ttl`, and the hit passes after
+    /// its wait.
     fn jumps<S: Strategy>(&mut self, name: &str, strategy: &S) {
         let clock = ManualClock::default();
         let storage = Fixed::<S, _, 8>::new(&clock, 7);
         let far = [("a day back", NOW, NOW - DAY), ("a year ahead", NOW + 365 * DAY, NOW)];
-        // A counter of 32 bits that nobody widens. Each time some of its last second is left.
+        // A 32-bit counter that is not widened, and wraps within its last second.
         let wraps = (1..=WRAPS).map(|wrap| ("it wraps", (1 << 32) - 15_625 * wrap, 62_500 * wrap));
         for (what, before, after) in far.into_iter().chain(wraps) {
             clock.set(Timestamp::from_micros(before));
@@ -173,8 +173,8 @@ impl Vectors<'_> {
             }
             for key in 0..EXHAUSTED {
                 let (mut now, mut denied) = (Timestamp::from_micros(after), 0);
-                // The first wait is that of a hit while the clock is behind, the next of a state that was
-                // moved to it.
+                // The first wait is of a hit while the clock is behind. The next is of the state that was
+                // then moved to the clock.
                 let waited = (0..3).find_map(|_| {
                     clock.set(now);
                     let outcome = one(strategy, &storage, key)?;
@@ -198,19 +198,19 @@ impl Vectors<'_> {
     }
 }
 
-/// Asks for one.
+/// Checks a hit of cost 1.
 fn one<S: Strategy>(strategy: &S, storage: &impl Storage<S>, key: u32) -> Option<Outcome> {
     let check = Op::Check(Hit::new(S::Cost::uniform(1)));
     storage.apply_now(strategy, &key, &check).ok().map(|verdict| verdict.outcome())
 }
 
-/// Uses all of a limit up, and reports whether it then denies.
+/// Uses up a limit. Returns whether it then denies.
 fn exhausts<S: Strategy>(strategy: &S, storage: &impl Storage<S>, key: u32) -> bool {
     (0..MOST).any(|_| matches!(one(strategy, storage, key), Some(Outcome::Deny { .. })))
 }
 
-/// The same hits at times that do not step back: a storage follows a clock that was set back, a pure function
-/// does not.
+/// Removes steps back in time, because a storage follows a clock that was set back, but a pure function does
+/// not.
 fn forward(mut run: Vec<Step, RUN>) -> Vec<Step, RUN> {
     let mut latest = Timestamp::EPOCH;
     for step in &mut run {
@@ -220,10 +220,11 @@ fn forward(mut run: Vec<Step, RUN>) -> Vec<Step, RUN> {
     run
 }
 
-/// A longer one is cut.
+/// A line of output, cut off at 256 bytes.
 type Line = String<256>;
 
-/// Hits without an end, at times that matter for a limit of this horizon; with each, a number of no pattern.
+/// An endless sequence of hits, at times that matter for a limit with this `max_ttl`, each with a random
+/// number.
 struct Hits {
     random: u64,
     max_ttl: u64,
@@ -232,11 +233,11 @@ struct Hits {
 
 impl Hits {
     fn new(seed: u64, max_ttl: u64) -> Self {
-        // A horizon that never ends counts as a day.
+        // A `max_ttl` above a day counts as a day.
         Self { random: seed, max_ttl: max_ttl.min(DAY), now: NOW }
     }
 
-    /// The generator SplitMix64.
+    /// Returns the next number of the generator SplitMix64.
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.random ^ self.random >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

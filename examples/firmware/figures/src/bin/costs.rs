@@ -1,5 +1,5 @@
-//! Tells what each limit takes: RAM of a key in a table, stack of a check, and its instructions, allowed and
-//! denied, the most of several. The clock costs two loads.
+//! Prints the costs of each limit: RAM of a key in a table, stack of a check, and instructions of an allowed
+//! and of a denied check, each the maximum of several. The clock costs two loads.
 #![no_std]
 #![no_main]
 
@@ -26,7 +26,7 @@ fn main() -> ! {
     board::exit(all)
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that moves only when it is set.
 struct Steps<'a>(&'a Cell<Timestamp>);
 
 impl Clock for Steps<'_> {
@@ -37,25 +37,25 @@ impl Clock for Steps<'_> {
 
 type Limited<'a, S> = Limiter<S, SharedKey<S, Steps<'a>>>;
 
-/// Checks before a limit is exhausted, and after.
+/// Number of checks before a limit is exhausted, and of checks after.
 const CHECKS: u32 = 6;
-/// No limit here has room for twice as much at once.
+/// Largest power of two that any limit here admits at once.
 const LARGEST: u32 = 1 << 17;
 
-/// Reports the costs of a limit, and whether it admitted and denied as it should.
+/// Prints the costs of a limit. Returns whether it admitted and denied correctly.
 #[inline(never)]
 fn costs<S: Strategy>(name: &str, strategy: S) -> bool {
     // 2026-11-21, 21:30 UTC.
     let now = Cell::new(Timestamp::from_micros(1_795_296_600_000_000));
-    // Not known when compiled, as if it had been configured.
+    // `black_box` hides the values from the compiler, as if they were configured at run time.
     let limiter = black_box(Limiter::new(strategy, SharedKey::shared(Steps(&now))));
     let (mut allowed, mut denied, mut well) = (Most::default(), Most::default(), true);
     for _ in 0..CHECKS {
         well &= allowed.check(&limiter).is_some_and(Outcome::is_allowed);
         now.set(now.get().plus_micros(1_001));
     }
-    // All that is left, as a binary number. Nothing but a check is ever called: what is called once is
-    // inlined, as in a program that only checks, and then half of it need not be done.
+    // Use up the limit by costs of falling powers of two. Only `check` is called, so it is inlined and
+    // reduced as in a program that only checks.
     let costs = (0..=LARGEST.ilog2()).rev().map(|bit| 1 << bit);
     costs.for_each(|cost| {
         check(&limiter, cost);

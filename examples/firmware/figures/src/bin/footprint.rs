@@ -1,8 +1,8 @@
-//! A node that sends readings, with the limit on them that the variable `LIMIT` names when this is built, or
-//! without one: the difference in size is what that limit adds.
+//! A node that sends readings, with the limit that the variable `LIMIT` names at build time, or without one.
+//! The difference in size is the cost of the limit.
 //!
-//! No panic can be reached, and the linker proves it: the panic handler calls a function that does not exist.
-//! It is linked to be measured, and never run.
+//! The panic handler calls a function that does not exist, so the program links only if no panic is
+//! reachable. It is linked to be measured, and never run.
 #![no_std]
 #![no_main]
 
@@ -19,7 +19,7 @@ const LIMIT: Option<&str> = option_env!("LIMIT");
 board::begin_with!(main);
 
 fn main() -> ! {
-    // A constant stays in flash; what only a running program can make does so once.
+    // A constant stays in flash. A limit that only a running program can build is built once.
     macro_rules! each {
         (const $name:literal, $limit:ty, $make:expr) => {
             if const { is_chosen($name) } {
@@ -51,7 +51,7 @@ fn main() -> ! {
     run(|| None)
 }
 
-/// Sends readings, but for those that have to wait so many milliseconds.
+/// Sends the readings that `wait` admits, and reports the wait in milliseconds of the others.
 fn run(wait: impl Fn() -> Option<u32>) -> ! {
     loop {
         let (reading, at) = (read(READING), Uptime.now().as_micros());
@@ -62,7 +62,7 @@ fn run(wait: impl Fn() -> Option<u32>) -> ! {
     }
 }
 
-/// Returns how long a reading has to wait, in milliseconds; `None` if it need not.
+/// Returns the wait of a reading in milliseconds, or `None` if it may be sent at once.
 fn wait<S: Strategy>(limiter: &Limiter<S, impl Storage<S>>, key: &impl Key) -> Option<u32> {
     match limiter.check_n(key, S::Cost::uniform(1)).map(|verdict| verdict.outcome()) {
         Ok(Outcome::Allow { .. }) => None,
@@ -73,7 +73,7 @@ fn wait<S: Strategy>(limiter: &Limiter<S, impl Storage<S>>, key: &impl Key) -> O
     }
 }
 
-/// Reports whether a name is that of the limit.
+/// Reports whether `LIMIT` has this name.
 const fn is_chosen(name: &str) -> bool {
     let (Some(limit), name) = (LIMIT, name.as_bytes()) else { return false };
     let limit = limit.as_bytes();
@@ -90,6 +90,6 @@ unsafe extern "C" {
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
-    // SAFETY: there is no such function, so a program that could get here does not link.
+    // SAFETY: the function does not exist, so a program that can reach this call does not link.
     unsafe { a_panic_can_be_reached() }
 }

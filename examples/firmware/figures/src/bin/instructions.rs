@@ -1,5 +1,5 @@
-//! Counts the instructions of a check in a table and the reading of its outcome, the clock and the hash
-//! included: of the limit that the variable `LIMIT` names when this is built, so that it is the only one.
+//! Counts the instructions of a check in a table, including the clock, the hash and the reading of the
+//! outcome. The variable `LIMIT` names the limit at build time, so that the program contains no other.
 #![no_std]
 #![no_main]
 
@@ -24,7 +24,7 @@ fn main() -> ! {
     } else if const { is_chosen("TokenBucket") } {
         bucket(3).is_ok_and(table)
     } else if const { is_chosen("All<TokenBucket, 2>") } {
-        // The second one is never exhausted: only the first denies.
+        // Only the first bucket denies: the second is never exhausted.
         matches!((bucket(3), bucket(300)), (Ok(one), Ok(other)) if table(All([one, other])))
     } else {
         false
@@ -43,11 +43,11 @@ const fn is_chosen(name: &str) -> bool {
     at == name.len() && at == chosen.len()
 }
 
-/// Reports the instructions of checks in a table, and whether each kind of them was seen.
+/// Prints the instructions of checks in a table. Returns whether each kind of check occurred.
 #[inline(never)]
 fn table<S: Strategy>(strategy: S) -> bool {
     let storage = Storage::new(Uptime, 0x5eed_5eed_5eed_5eed);
-    // Not known when compiled, as if it had been configured.
+    // `black_box` hides the values from the compiler, as if they were configured at run time.
     let limiter = Limiter::new(black_box(strategy), black_box(&storage));
 
     let mut cases = [Case::NONE; 4];
@@ -82,7 +82,7 @@ fn check<S: Strategy>(limiter: &Limited<'_, S>, key: u32) -> Option<Outcome> {
     limiter.check(&key).ok().map(|verdict| verdict.outcome())
 }
 
-/// Counts of one kind of check.
+/// The counts of one kind of check.
 struct Case {
     least: u32,
     most: u32,

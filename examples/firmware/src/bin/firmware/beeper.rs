@@ -1,7 +1,7 @@
-//! A limit that an interrupt and a task share: a beeper, which a button sounds and a reminder.
+//! A limit that an interrupt and a task share: a beeper for a button and for a reminder.
 //!
-//! An interrupt cannot wait: it asks, and what is denied makes no sound. The task waits its turn. PendSV
-//! stands for the interrupt of a button, since an emulator has none.
+//! The interrupt cannot wait: it checks, and a denied beep makes no sound. The task waits for its turn.
+//! PendSV stands in for the button's interrupt, since the emulator has no button.
 
 use core::sync::atomic::AtomicU32;
 
@@ -12,10 +12,10 @@ use traffik::{EmbassyClock, Limiter, OneKey, Shared, TokenBucket, rate};
 
 use crate::count;
 
-/// Four beeps a second.
+/// The limit: four beeps a second.
 const LIMIT: TokenBucket = TokenBucket::new(rate!("4/s"));
 
-/// There is one beeper, so one key, and one task that waits for it.
+/// The limiter of one key, for the one beeper, with room for one waiting task.
 pub type Storage = OneKey<TokenBucket, EmbassyClock, Shared<1>>;
 pub static LIMITER: Limiter<TokenBucket, Storage> = Limiter::new(LIMIT, OneKey::shared(EmbassyClock::new()));
 
@@ -39,7 +39,7 @@ pub async fn bounce() {
     }
 }
 
-/// Reminds of an open door, once a second.
+/// Beeps once a second, to remind of an open door.
 #[embassy_executor::task]
 pub async fn remind() {
     let mut ticker = Ticker::every(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! A channel of commands: each peer may send so many, and there is room for so many peers.
+//! A limit on the commands of each peer, with room for a fixed number of peers.
 
 use core::sync::atomic::AtomicU32;
 
@@ -9,16 +9,17 @@ use traffik::{EmbassyClock, ErrorKind, Fixed, Limiter, Shared, TokenBucket, rate
 
 use crate::count;
 
-/// A peer may send four commands at once, and two a second from then on.
+/// The limit: four commands of a peer at once, then two a second.
 const LIMIT: TokenBucket = match TokenBucket::new(rate!("2/s")).burst(4) {
     Ok(limit) => limit,
     Err(_) => panic!("a burst of 4 can be counted"), // when compiled
 };
 
-/// Room for sixteen peers. Nobody waits here.
+/// The storage: room for sixteen peers, and for no waiting task.
 pub type Storage = Fixed<TokenBucket, EmbassyClock, 16, Shared<0>>;
-/// Peers choose their names, so `main` draws a seed at boot. By default the peer whose limit is full again
-/// soonest would make room for a new one; here new ones are turned away.
+/// The limiter. Peers choose their names, so `main` draws a seed at boot, else a peer could provoke
+/// collisions. By default a full storage evicts the peer whose limit refills soonest; this one turns new
+/// peers away.
 pub static LIMITER: Limiter<TokenBucket, Storage> =
     Limiter::new(LIMIT, Fixed::shared(EmbassyClock::new(), 0).when_full(WhenFull::Refuse));
 
@@ -26,7 +27,7 @@ pub static LOUD: AtomicU32 = AtomicU32::new(0);
 pub static QUIET: AtomicU32 = AtomicU32::new(0);
 pub static TURNED_AWAY: AtomicU32 = AtomicU32::new(0);
 
-/// Takes commands of twenty peers. The first one sends all the time, the others now and then.
+/// Receives commands from twenty peers. The first peer sends all the time, the others now and then.
 #[embassy_executor::task]
 pub async fn obey() {
     let peers = (0..20).filter_map(|number| heapless::format!("pump-{number}").ok());
@@ -42,7 +43,7 @@ pub async fn obey() {
     }
 }
 
-/// Executes a command, if its peer may send one.
+/// Executes a command if the limit of its peer allows it.
 fn command(peer: &String<12>, executed: &AtomicU32) {
     match LIMITER.check(peer) {
         Ok(decision) if decision.is_allowed() => count(executed),

@@ -1,4 +1,4 @@
-//! Lines of text on the emulator's standard error.
+//! Text output to the emulator's standard error.
 
 use core::fmt::{Arguments, Write};
 use core::panic::PanicInfo;
@@ -6,7 +6,7 @@ use core::panic::PanicInfo;
 use cortex_m_semihosting::{debug, hio};
 use heapless::String;
 
-/// Writes a line, as a whole.
+/// Writes a whole line.
 pub fn line(text: Arguments<'_>) {
     let mut line: String<300> = String::new();
     let _ = writeln!(line, "{text}");
@@ -15,7 +15,7 @@ pub fn line(text: Arguments<'_>) {
     }
 }
 
-/// Writes a line, and ends the program.
+/// Writes a line and ends the program.
 pub fn fail(text: Arguments<'_>) {
     line(text);
     debug::exit(debug::EXIT_FAILURE);

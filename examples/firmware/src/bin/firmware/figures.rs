@@ -1,4 +1,4 @@
-//! The figures that the limits promise, before a reset and after it.
+//! The figures that the limits guarantee, before and after a reset.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,12 +8,12 @@ use embassy_time::Duration;
 use crate::console::{fail, line};
 use crate::{beeper, bus, commands, uplink};
 
-/// The time for which the figures are promised.
+/// The time that the figures hold for.
 pub fn lasts(is_restored: bool) -> Duration {
     Duration::from_millis(if is_restored { 1_010 } else { 3_050 })
 }
 
-/// Ends the program if a figure is not as promised, or if all are after the reset too.
+/// Checks the figures. Ends the program with a failure if one is wrong, and with success after the reset.
 pub fn hold(is_restored: bool) {
     let (counted, promised) = (Figures::counted(), if is_restored { AFTER_RESET } else { AT_FIRST });
     line(format_args!("in {} ms {counted:?}", lasts(is_restored).as_millis()));
@@ -24,20 +24,20 @@ pub fn hold(is_restored: bool) {
     }
 }
 
-/// Figures of what was done since the boot.
+/// The counters since the boot.
 #[derive(Debug, PartialEq)]
 struct Figures {
     /// Readings sent.
     sent: u32,
-    /// Commands executed: of the peer that sends all the time, and of the others.
+    /// Commands executed for the peer that sends all the time, and for the others.
     loud: u32,
     quiet: u32,
-    /// Commands of peers for whom there was no room.
+    /// Commands of peers that the storage had no room for.
     turned_away: u32,
-    /// Transfers on the bus, of two tasks that always want one more.
+    /// Transfers on the bus, of two tasks that always have another transfer to do.
     downloaded: u32,
     logged: u32,
-    /// Beeps, of the interrupt and the task together.
+    /// Beeps of the interrupt and the task together.
     beeps: u32,
 }
 
@@ -56,8 +56,9 @@ impl Figures {
     }
 }
 
-/// The burst of each limit and its rate for 3 s, since there is always more to do. A bus that nobody used
-/// before is for the task that comes first; from the second of four windows on each task has its half.
+/// The expected figures: for each limit its burst plus its rate for 3 s, since there is always more to do.
+/// The first task takes the whole first window of the unused bus. In the other three of four windows each
+/// task has its half.
 const AT_FIRST: Figures = Figures {
     sent: 2 + 3 * 10,
     loud: 4 + 3 * 2,
@@ -68,6 +69,7 @@ const AT_FIRST: Figures = Figures {
     beeps: 4 + 3 * 4,
 };
 
-/// No burst: what was used before the reset is used after it. The fifth window of the bus begins meanwhile.
+/// The expected figures after the reset: no burst, as use before the reset still counts. The fifth window of
+/// the bus begins meanwhile.
 const AFTER_RESET: Figures =
     Figures { sent: 10, loud: 2, quiet: 40, turned_away: 8, downloaded: 5, logged: 5, beeps: 4 };

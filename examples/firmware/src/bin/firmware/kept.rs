@@ -1,7 +1,7 @@
-//! The limits over a reset: their images lie in RAM that the start-up code leaves as it is.
+//! Keeps the limits over a reset, by images in RAM that the startup code leaves unchanged.
 //!
-//! After power on anything may lie there. A storage takes over an image whose checksum is right, and nothing
-//! else; then it is as empty as at any first start.
+//! After power-on this RAM holds random bytes. A storage restores an image only if its checksum is right, and
+//! else starts empty.
 
 use core::mem::MaybeUninit;
 use core::ptr::{addr_of, addr_of_mut};
@@ -10,7 +10,7 @@ use traffik::StorageError;
 
 use crate::{beeper, bus, commands, uplink};
 
-/// An image for each limiter.
+/// The images, one for each limiter.
 #[derive(Clone, Copy)]
 struct Images {
     uplink: [u8; uplink::Storage::SAVED],
@@ -19,11 +19,11 @@ struct Images {
     beeper: [u8; beeper::Storage::SAVED],
 }
 
-/// `.uninit` is the section that cortex-m-rt neither zeroes nor copies.
+/// The place of the images. cortex-m-rt neither zeroes nor initialises the section `.uninit`.
 #[unsafe(link_section = ".uninit.IMAGES")]
 static mut IMAGES: MaybeUninit<Images> = MaybeUninit::uninit();
 
-/// Saves all limits, for the boot after a reset.
+/// Saves all limits for the boot after a reset.
 pub fn save() -> Result<(), StorageError> {
     let mut images = Images {
         uplink: [0; uplink::Storage::SAVED],
@@ -36,14 +36,14 @@ pub fn save() -> Result<(), StorageError> {
     bus::LIMITER.storage().save(&mut images.bus)?;
     beeper::LIMITER.storage().save(&mut images.beeper)?;
     // SAFETY: only `save` and `restore` use the place, no interrupt calls them, and neither holds a reference
-    // to it. A volatile write is not left out although this program never reads what it has written.
+    // to it. The write is volatile because this program never reads it back, so it could be optimised away.
     unsafe { addr_of_mut!(IMAGES).write_volatile(MaybeUninit::new(images)) };
     Ok(())
 }
 
-/// Restores all limits; `false` if one could not be restored, which then begins anew.
+/// Restores all limits. Returns `false` if one could not be restored, which then starts empty.
 pub fn restore() -> bool {
-    // SAFETY: as in `save`. Memory is never without a value for a volatile read, and any bytes are images.
+    // SAFETY: as in `save`. The volatile read takes any bytes that are there, and any bytes are valid images.
     let images = unsafe { addr_of!(IMAGES).read_volatile().assume_init() };
     let restored = [
         ("uplink", uplink::LIMITER.storage().restore(&images.uplink)),

@@ -1,17 +1,16 @@
-//! A sensor node on which whatever could be too much is limited.
+//! A sensor node that limits its radio, its commands, its bus and its beeper.
 //!
-//! | file | what is limited | where it is counted, and who asks |
+//! | file | subject of the limit | storage and callers |
 //! |---|---|---|
-//! | `uplink` | readings that go out by radio | one key; a task waits its turn |
-//! | `commands` | commands, of each peer | a table of 16 keys; further peers are turned away |
+//! | `uplink` | readings sent by radio | one key; a task waits for its turn |
+//! | `commands` | commands of each peer | a table of 16 keys; further peers are turned away |
 //! | `bus` | a bus that tasks share | one key; each task waits for its share |
-//! | `beeper` | beeps | one key; an interrupt asks, a task waits |
-//! | `kept` | | all of it is kept over a reset |
-//! | `figures`, `console` | | no part of a device: what the emulator holds and prints |
+//! | `beeper` | beeps | one key; an interrupt checks, a task waits |
+//! | `kept` | | keeps all limits over a reset |
+//! | `figures`, `console` | | for the emulator only: checks and output |
 //!
-//! It runs for 3 s, resets the chip, and runs for one second more. It ends with success if every figure is
-//! exactly as promised, before the reset and after it. Logs go to the standard output as defmt's frames,
-//! text to the standard error.
+//! The program runs for 3 s, resets the chip, and runs for one second more. It succeeds if every figure
+//! before and after the reset is exact. Logs go to standard output as defmt frames, text to standard error.
 #![no_std]
 #![no_main]
 
@@ -38,9 +37,9 @@ async fn main(spawner: Spawner) {
     if let Some(mut core) = cortex_m::Peripherals::take() {
         firmware::driver::start(&mut core.SYST);
     }
-    // A device has a source of random numbers for this; an emulator has none.
+    // A device should use its random number generator here; the emulator has none.
     commands::LIMITER.storage().reseed(0x5eed_5eed_5eed_5eed);
-    // Before any task asks.
+    // Restore before any task uses a limit.
     let is_restored = kept::restore();
 
     spawner.spawn(uplink::sense().expect(ONCE));
@@ -51,7 +50,7 @@ async fn main(spawner: Spawner) {
     spawner.spawn(beeper::bounce().expect(ONCE));
     spawner.spawn(beeper::remind().expect(ONCE));
 
-    // The rest is for the emulator: after some seconds the figures are held, and the chip is reset once.
+    // The rest is for the emulator: check the figures after some seconds, and reset the chip once.
     Timer::at(began + figures::lasts(is_restored)).await;
     figures::hold(is_restored);
     match kept::save() {
@@ -60,8 +59,8 @@ async fn main(spawner: Spawner) {
     }
 }
 
-/// Counts one more. Each counter has one task or interrupt that counts, so this is all that it takes, and a
-/// Cortex-M0 can do no more.
+/// Adds one to a counter. Each counter has a single writer, so a load and a store suffice; a Cortex-M0 has no
+/// atomic addition.
 fn count(counter: &AtomicU32) {
     counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }

@@ -1,4 +1,4 @@
-//! An uplink that waits its turn: readings go out by a radio that may not send too often.
+//! An uplink that waits for its turn: a radio with a limit on how often it may send.
 
 use core::sync::atomic::AtomicU32;
 
@@ -9,13 +9,13 @@ use traffik::{EmbassyClock, Gcra, Limiter, OneKey, Shared, WaitError, rate};
 
 use crate::count;
 
-/// The radio may send ten times a second, and twice at once.
+/// The limit: ten readings a second, and two at once.
 const LIMIT: Gcra = match Gcra::new(rate!("10/s")).burst(2) {
     Ok(limit) => limit,
     Err(_) => panic!("a burst of 2 can be counted"), // when compiled
 };
 
-/// There is one uplink, so one key, and one task that waits for it.
+/// The limiter of one key, for the one uplink, with room for one waiting task.
 pub type Storage = OneKey<Gcra, EmbassyClock, Shared<1>>;
 pub static LIMITER: Limiter<Gcra, Storage> = Limiter::new(LIMIT, OneKey::shared(EmbassyClock::new()));
 
@@ -35,19 +35,19 @@ pub async fn sense() {
     let mut ticker = Ticker::every(Duration::from_millis(50));
     for reading in 0.. {
         for sensor in 0..3 {
-            // What finds no room is lost: the uplink is slower than the sensors.
+            // The uplink is slower than the sensors, so a reading is lost if the channel is full.
             let _ = READINGS.try_send(Reading { sensor, millidegrees: 20_000 + reading });
         }
         ticker.next().await;
     }
 }
 
-/// Sends what there is as soon as the limit allows.
+/// Sends the readings as soon as the limit allows.
 #[embassy_executor::task]
 pub async fn send() {
     loop {
         let reading = READINGS.receive().await;
-        // A storage of one key is asked with any key, a limiter waits on any timer.
+        // `OneKey` ignores the key. The limiter waits on any timer.
         match LIMITER.until_ready(&(), &EmbassyClock::new()).await {
             Ok(decision) => {
                 count(&SENT);
