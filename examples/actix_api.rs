@@ -1,4 +1,5 @@
-//! An API on actix-web: a limit by peer address for all workers, costs by route, and figures for the handler.
+//! An API on actix-web: one limit by peer address for all workers, a cost for each route, and the remaining
+//! budget in the handler.
 //!
 //! `cargo run -p traffik-examples --features actix --bin actix_api`, then
 //! `curl -i http://127.0.0.1:3000/search` more than twice.
@@ -7,8 +8,8 @@ use actix_web::{App, HttpServer, web};
 use traffik::web::{HeaderFormat, RateLimitStatus, Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
-async fn search(standing: RateLimitStatus) -> String {
-    let left = standing.policies().map(|(name, decision)| format!("{name}: {} left\n", decision.remaining()));
+async fn search(status: RateLimitStatus) -> String {
+    let left = status.policies().map(|(name, decision)| format!("{name}: {} left\n", decision.remaining()));
     left.collect()
 }
 
@@ -21,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
     let server = HttpServer::new(move || {
         App::new()
-            .wrap(ThrottleLayer::new(throttle.clone())) // a clone for each worker, with one budget
+            .wrap(ThrottleLayer::new(throttle.clone())) // each worker has a clone; all share one budget
             .route("/", web::get().to(async || "hello\n"))
             .route("/search", web::get().to(search))
     });

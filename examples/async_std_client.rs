@@ -1,10 +1,9 @@
-//! A client on async-std that keeps to a limit by itself: it asks a web server six times, and never faster
-//! than it may.
+//! A client on async-std that limits its own requests: it sends six to a web server, never faster than the
+//! server allows.
 //!
-//! `cargo run -p traffik-examples --features smol --bin smol_server`, and in another terminal
-//! `cargo run -p traffik-examples --features async-std --bin async_std_client`. The server allows five in ten
-//! seconds, so the client allows itself four, for it cannot know how long a request is on its way; and is not
-//! denied.
+//! `cargo run -p traffik-examples --features smol --bin smol_server`, and in another terminal `cargo run -p
+//! traffik-examples --features async-std --bin async_std_client`. The server allows five requests in ten
+//! seconds. The client allows itself four, as it cannot know how long a request travels, so none is denied.
 
 use std::io;
 
@@ -12,7 +11,7 @@ use async_std::io::{ReadExt, WriteExt};
 use traffik::runtime::{AsyncStd, Connect, Runtime};
 use traffik::{Limiter, Memory, TokenBucket, rate};
 
-/// How long the server may take.
+/// Longest time to wait for the server.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })
 }
 
-/// The first line of what the server answers.
+/// Sends a request and returns the first line of the response.
 async fn ask(server: &str) -> io::Result<String> {
     let mut stream = AsyncStd.connect(server).await?;
     let request = format!("GET / HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");

@@ -1,4 +1,5 @@
-//! A handler that charges by the rows it is asked for; a denial leaves it by `?`, as the throttle's own 429.
+//! A handler that charges one unit for each row it exports. `?` returns a denial as the throttle's 429
+//! response.
 //!
 //! `cargo run -p traffik-examples --features axum --bin axum_cost`, then
 //! `curl -i http://127.0.0.1:3000/export/40` more than twice.

@@ -1,4 +1,4 @@
-//! All of a router behind one limit: 100 requests a minute for each address.
+//! A whole router behind one limit: 100 requests a minute for each address.
 //!
 //! `cargo run -p traffik-examples --features axum --bin axum_layer`, then `curl -i http://127.0.0.1:3000`.
 
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // The throttle finds the address of the peer where this notes it.
+    // `ConnectInfo` gives the throttle the peer's address.
     serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A limit for one route, and another for all that are there; what is no route is not counted.
+//! A limit for one route and another for all routes. Requests that match no route are not counted.
 //!
 //! `cargo run -p traffik-examples --features axum --bin axum_routes`, then twice
 //! `curl -i http://127.0.0.1:3000/report`.

@@ -1,4 +1,4 @@
-//! Throttles in the state of a router, whatever their storages: `curl 127.0.0.1:3000` reads what is left.
+//! Throttles in the state of a router, on any storage. `curl 127.0.0.1:3000` shows the remaining requests.
 //! Run it with `cargo run -p traffik-examples --features axum --bin axum_state`.
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! An echo over axum's own WebSocket, 3 messages a minute for an address; then a notice, and a close (1008).
+//! An echo over axum's WebSocket: 3 messages a minute for each address, then a notice and a close (1008).
 //! Run it with `cargo run -p traffik-examples --features axum,websocket --bin axum_websocket`.
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use traffik::{FixedWindow, rate, runtime::Tokio};
 type Messages = MemoryThrottle<FixedWindow>;
 
 async fn echo(State(it): State<Messages>, up: WebSocketUpgrade, r: Request) -> Result<Response, Rejection> {
-    let client = it.client(&r).await?; // whom the messages are counted for
+    let client = it.client(&r).await?; // the client that messages are counted for
     Ok(up.on_upgrade(async |socket| {
         let policy = WsPolicy::new(Tokio).action(WsAction::NoticeThenClose);
         let (sink, stream) = WsThrottle::new(socket, client, policy).split();

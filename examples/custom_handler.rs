@@ -1,4 +1,4 @@
-//! Denials answered in one's own way, for all throttles on a storage, and what happens if it fails.
+//! Custom responses to denials, and a custom action when the storage fails, for all throttles on a storage.
 //!
 //! `cargo run -p traffik-examples --features axum --bin custom_handler`, then twice
 //! `curl -i -H 'x-api-key: ann' -d '' http://127.0.0.1:3000`.
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let base = ThrottleDefaults::new(Arc::new(Local(Memory::new(10_000))))
         .identifier(ApiKey::new(HeaderName::from_static("x-api-key")))
         .on_throttled(|denial| {
-            // Status and headers as they would be, and a body for people.
+            // Keep the default status and headers, but write a body for people.
             let mut response = denial.response();
             let wait = denial
                 .retry_after()
@@ -27,9 +27,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
             response
         })
-        .on_error(OnError::ask(|trouble| {
-            eprintln!("{} could not decide: {}", trouble.throttle, trouble.failure);
-            if trouble.request.method.is_safe() { ErrorAction::Allow } else { ErrorAction::Throttle }
+        .on_error(OnError::ask(|error| {
+            eprintln!("throttle {} cannot decide, its storage failed: {}", error.throttle, error.failure);
+            if error.request.method.is_safe() { ErrorAction::Allow } else { ErrorAction::Throttle }
         }));
     let requests = base.throttle("requests", Gcra::new(rate!("1/s")).burst(5)?).build()?;
     let posts = base.throttle("posts", Gcra::new(rate!("1/min")));

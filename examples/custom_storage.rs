@@ -1,7 +1,7 @@
-//! A storage of one's own: states as bytes in a map, as any store of bytes would keep them.
+//! A custom storage: a map of states encoded as bytes, as any byte store would keep them.
 //!
-//! The strategy does the deciding; a storage only has to make load, apply and store one step. The laws on
-//! storages check that it agrees with the pure function, and its other duties.
+//! The strategy makes the decision; a storage only has to load, apply and store in one atomic step. The laws
+//! on storages check that it agrees with the pure function and fulfils its other duties.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -40,15 +40,16 @@ impl<S: Strategy> Storage<S> for Bytes {
     ) -> Result<S::Verdict, StorageError> {
         let mut map = self.0.lock().map_err(|_| POISONED)?;
         let key = name(key);
-        // What cannot be read counts as a key never seen.
+        // A state that cannot be decoded counts as a key never seen.
         let mut state = map.get(&key).and_then(|bytes| decode(bytes).ok()).unwrap_or_default();
         let (verdict, written) = op.apply(strategy, &mut state, now);
         if written {
             let mut bytes = vec![0; S::State::MAX_LEN];
             let length = encode(&state, &mut bytes);
-            bytes.truncate(
-                length.ok_or(StorageError::new(ErrorKind::Other, "the state is longer than it says"))?,
-            );
+            bytes.truncate(length.ok_or(StorageError::new(
+                ErrorKind::Other,
+                "the encoded state is longer than State::MAX_LEN",
+            ))?);
             map.insert(key, bytes);
         }
         Ok(verdict)

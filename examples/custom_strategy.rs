@@ -1,6 +1,6 @@
-//! A strategy of one's own: at least a pause between two hits, whatever they cost.
+//! A custom strategy: at least a pause between two hits of cost 1.
 //!
-//! It runs atomically on every storage without a lock, since it is a pure function; the laws check it.
+//! A strategy is a pure function, so it runs atomically on every storage. The laws check it.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use traffik::laws::{self, Step};
 use traffik::strategy::{DecodeError, Reader, Writer};
 use traffik::{Class, Decision, Hit, Limiter, Memory, Receipt, State, Strategy, Timestamp};
 
-/// Admits one hit, then nothing until `pause` has gone by.
+/// The strategy: admits one hit, then none until the pause is over.
 #[derive(Clone, Copy, Debug)]
 struct Pause(Duration);
 
-/// When the last hit was admitted; `None` if there was none.
+/// The time of the last admitted hit; `None` if there was none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Last(Option<Timestamp>);
 
@@ -21,7 +21,7 @@ impl State for Last {
     const MAX_LEN: usize = 1 + 1 + 8;
 
     fn encode(&self, out: &mut Writer<'_>) {
-        out.u8(0x81); // strategies of your own take tags from 0x80
+        out.u8(0x81); // tags from 0x80 on are for custom strategies
         out.u8(self.0.is_some().into());
         out.u64(self.0.map_or(0, Timestamp::as_micros));
     }
@@ -41,10 +41,10 @@ impl Pause {
         self.0.as_micros() as u64
     }
 
-    /// The time the state decides at, and how long it then stays closed.
+    /// Returns the time of the decision, and the microseconds from then on until the next hit is admitted.
     fn closed(&self, state: &Last, now: Timestamp) -> (Timestamp, u64) {
         let Some(last) = state.0 else { return (now, 0) };
-        let at = now.max(last); // an earlier time counts as the state's own
+        let at = now.max(last); // a clock that stepped back counts as the state's time
         (at, self.micros().saturating_sub(at.micros_since(last)))
     }
 }
@@ -57,7 +57,7 @@ impl Strategy for Pause {
 
     fn decide(&self, state: &mut Last, hit: &Hit, now: Timestamp) -> Decision {
         let (at, closed) = self.closed(state, now);
-        // No wait is longer than the pause, however far the clock was set back.
+        // The wait is `closed` plus the time that `now` is behind, but never more than the pause.
         let wait = |closed: u64| {
             let behind = if closed == 0 { 0 } else { at.micros_since(now) };
             Duration::from_micros(closed.saturating_add(behind).min(self.micros()))
@@ -95,7 +95,7 @@ impl Strategy for Pause {
     }
 
     fn rebase(&self, state: &mut Last, now: Timestamp) -> bool {
-        // More than a second ahead: the clock was set back, and the pause counts from now.
+        // A state over a second ahead means that the clock was set back, so the pause starts again now.
         let ahead = state.0.is_some_and(|last| last.micros_since(now) > 1_000_000);
         if ahead {
             *state = Last(Some(now));
@@ -111,7 +111,7 @@ impl Strategy for Pause {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limit = Pause(Duration::from_secs(5));
 
-    // The laws that need no statement of bounds; your own tests would feed them random runs.
+    // The laws that need no bounds. Your own tests should feed them random runs.
     let run =
         [0, 0, 3, 5, 5, 4, 60].map(|second: u64| Step::new(Timestamp::from_micros(second * 1_000_000), 1));
     laws::pure(&limit, &run)?;

@@ -1,7 +1,7 @@
-//! A storage over files in a directory, one for each key: `LockedStorage` makes one of any store that can get and
-//! set.
+//! A storage on files in a directory, one for each key. `LockedStorage` turns any store with get and set into a
+//! storage.
 //!
-//! It then runs the duties of storages as a checklist, which is what to do with a store of your own.
+//! The program then checks the duties of storages one by one. Do the same with your own store.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -16,21 +16,26 @@ use traffik::runtime::Tokio;
 use traffik::storage::BackendError;
 use traffik::{AsyncLimiter, ErrorKind, KeyValueStore, LockedStorage, Seed, Timestamp, TokenBucket, rate};
 
-/// Bytes by key, each in a file of its own; for one process, since [`MemoryLock`] is of one process.
+/// A key-value store of files, one for each key; for one process, since a [`MemoryLock`] works within one.
 ///
-/// A file holds when its bytes are over, in 8 bytes, and the bytes. What is over is written over when its key comes
-/// again; let a daily job remove files that were not touched for longer than your longest period.
+/// A file holds its expiry in 8 bytes, then the value. An expired file stays until its key is written again,
+/// so let a daily job remove files older than your longest period.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     directory: Arc<Path>,
-    /// A file's name is a keyed hash, in twice 64 bits: any key has a name, and nobody can choose two that share one.
+    /// Secrets of the file names. A name is a keyed hash of 2 · 64 bits, so any key has a name, and no client
+    /// can choose two keys with the same name.
     seeds: [Seed; 2],
-    /// How many files were written.
+    /// Number of files written.
     written: Arc<AtomicU64>,
 }
 
 impl Files {
-    /// Files in this directory, made if it is not there. The secret must be the same whenever it is opened.
+    /// Opens a directory, which is created if it is missing. Use the same secret each time.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the directory cannot be created.
     pub(crate) fn open(directory: impl Into<PathBuf>, secret: u64) -> io::Result<Self> {
         let directory = directory.into();
         fs::create_dir_all(&directory)?;
@@ -38,19 +43,23 @@ impl Files {
         Ok(Self { directory: directory.into(), seeds, written: Arc::default() })
     }
 
-    /// How many files were written so far.
+    /// Returns the number of files written so far.
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Where the bytes of a key are.
+    /// Returns the path of a key's file.
     pub(crate) fn path(&self, key: &[u8]) -> PathBuf {
         let [one, two] = self.seeds.each_ref().map(|seed| seed.digest(key).as_u64());
         self.directory.join(format!("{one:016x}{two:016x}"))
     }
 
-    /// Writes beside and renames, so that whoever reads sees all of it or nothing. Is not safe from a loss of power,
-    /// which would take a wait for the disk; a limit that is forgotten once then is cheaper.
+    /// Writes a temporary file and renames it, so that a reader sees all of it or nothing. A loss of power
+    /// may lose the write, since nothing waits for the disk: forgetting a limit once is cheaper.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the error of the file system; the value before then stays.
     pub(crate) fn write(&self, key: &[u8], bytes: &[u8], end: Timestamp) -> io::Result<()> {
         let path = self.path(key);
         let beside = path.with_extension(self.written.fetch_add(1, Ordering::Relaxed).to_string());
@@ -78,19 +87,21 @@ impl Files {
 impl KeyValueStore for Files {
     async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, BackendError> {
         let (files, key, now) = (self.clone(), key.to_vec(), self.now());
-        apart(move || files.read(&key, now)).await
+        run_blocking(move || files.read(&key, now)).await
     }
 
     async fn set(&self, key: &[u8], bytes: &[u8], ttl: Duration) -> Result<(), BackendError> {
         let (files, key, bytes, end) = (self.clone(), key.to_vec(), bytes.to_vec(), self.now() + ttl);
-        apart(move || if bytes.is_empty() { files.remove(&key) } else { files.write(&key, &bytes, end) })
-            .await
+        run_blocking(
+            move || if bytes.is_empty() { files.remove(&key) } else { files.write(&key, &bytes, end) },
+        )
+        .await
     }
 }
 
-/// Runs what may wait for a disk where it holds up nobody else. It goes on if its answer is dropped; `LockedStorage` leaves the
-/// lock to its TTL then.
-async fn apart<T: Send + 'static>(
+/// Runs blocking work on a thread of its own and waits for it. If the future is dropped, the work goes on;
+/// `LockedStorage` then leaves its lock to expire by the TTL.
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, BackendError> {
     let done = tokio::task::spawn_blocking(work)
@@ -106,37 +117,41 @@ async fn apart<T: Send + 'static>(
     })
 }
 
-/// Files as a storage.
+/// The storage over files.
 pub(crate) type FileStorage = LockedStorage<Files, MemoryLock, Tokio>;
 
-/// A storage over these files.
+/// Makes a storage of these files.
 pub(crate) fn storage(files: Files) -> FileStorage {
     LockedStorage::new(files, Locks::new(MemoryLock::new(), Tokio))
 }
 
-/// The duties of storages, each told once it is done.
-pub(crate) async fn conforms(mine: &FileStorage, mut told: impl FnMut(&str)) -> Result<(), Box<dyn Error>> {
-    // Few, and for long: nothing comes back while the duties are looked at.
+/// Checks the duties of storages, and calls `passed` with the name of each.
+///
+/// # Errors
+///
+/// Fails with the first duty that the storage breaks.
+pub(crate) async fn conforms(mine: &FileStorage, mut passed: impl FnMut(&str)) -> Result<(), Box<dyn Error>> {
+    // A small and slow limit, so that nothing refills during the checks.
     let limit = TokenBucket::new(rate!("5/h"));
     awaited::agrees_by_its_clock(&limit, mine, &[1, 0, 2, 1, 9, 1, 1, 1]).await?;
-    told("agrees with the pure function");
+    passed("agrees with the pure function");
     awaited::denial_writes_nothing(&limit, mine, async || mine.store().written()).await?;
-    told("a denial writes nothing");
+    passed("a denial writes nothing");
     awaited::keys_are_apart(&limit, mine).await?;
-    told("keys are apart");
+    passed("keys are apart");
     awaited::refund_takes_back(&limit, mine).await?;
-    told("a refund takes back what its receipt says");
+    passed("a refund takes back what its receipt says");
     awaited::reset_starts_afresh(&limit, mine).await?;
-    told("a reset starts a key afresh");
+    passed("a reset starts a key afresh");
     awaited::peek_is_free(&limit, mine).await?;
-    told("a peek charges nothing");
+    passed("a peek charges nothing");
     awaited::racers_admit_the_limit(&limit, mine).await?;
-    told("racers for one key admit exactly the limit");
+    passed("racers for one key admit exactly the limit");
     let plant = async |key: &[u8], bytes: &[u8]| {
         mine.store().write(key, bytes, Timestamp::MAX).expect("the directory was written to before");
     };
     awaited::corrupt_is_never_seen(&limit, mine, plant).await?;
-    told("bytes that are no state count as a key never seen");
+    passed("bytes that are no state count as a key never seen");
     Ok(())
 }
 
@@ -144,12 +159,12 @@ pub(crate) async fn conforms(mine: &FileStorage, mut told: impl FnMut(&str)) -> 
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = env::temp_dir().join(format!("traffik-file-storage-{}", process::id()));
     let mine = storage(Files::open(&directory, 0x5eed)?);
-    let held = conforms(&mine, |duty| println!("held: {duty}")).await;
+    let conformance = conforms(&mine, |duty| println!("passed: {duty}")).await;
 
     let limiter = AsyncLimiter::new(TokenBucket::new(rate!("2/min")), mine);
     for _ in 0..3 {
         println!("{:?}", limiter.check("alice").await?);
     }
     fs::remove_dir_all(directory)?;
-    held
+    conformance
 }

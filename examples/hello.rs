@@ -1,4 +1,4 @@
-//! Ten lines: limit how often a name may be greeted, without a server.
+//! The smallest program: a limit on how often each name is greeted, without a server.
 
 use traffik::{Limiter, Memory, TokenBucket, rate};
 
@@ -7,7 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for name in std::env::args().skip(1).chain(["world"; 5].map(str::to_owned)) {
         match limiter.check(&name)?.retry_after() {
             None => println!("hello, {name}"),
-            Some(wait) => println!("{name} has been greeted enough; again in {wait:.1?}"),
+            Some(wait) => println!("{name} was greeted too often; try again in {wait:.1?}"),
         }
     }
     Ok(())

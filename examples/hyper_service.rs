@@ -1,4 +1,4 @@
-//! A hyper service behind a throttle, by peer address.
+//! A hyper service behind a throttle that counts by peer address.
 //!
 //! `cargo run -p traffik-examples --features hyper --bin hyper_service`, then `curl -i http://127.0.0.1:3000`
 //! more than five times.
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (stream, peer) = listener.accept().await?;
         let service = service.clone();
         tokio::spawn(async move {
-            // hyper does not know the address; a throttle looks for it here.
+            // hyper does not pass on the peer's address, so insert it where the throttle looks for it.
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(PeerAddress::new(peer));
                 service.call(request)

@@ -1,9 +1,9 @@
-//! Only failed logins count: charged before they are tried, so that five wrong ones are all there is, however
-//! many come at once; and given back when right.
+//! A limit on failed logins. Every attempt is charged first, so at most five wrong passwords are tried even
+//! if many requests come at once; a correct password is refunded.
 //!
 //! `cargo run -p traffik-examples --features axum --bin login_guard`, then
-//! `curl -i -d 123456 http://127.0.0.1:3000/login` more than five times. After that even
-//! `-d 'correct horse'`, which can be tried as often as one likes before, is not looked at.
+//! `curl -i -d 123456 http://127.0.0.1:3000/login` more than five times. From then on even
+//! `-d 'correct horse'`, which works any number of times before, is denied.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use traffik::web::{Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
 async fn login(password: String) -> Result<&'static str, StatusCode> {
-    tokio::task::yield_now().await; // looking it up takes a while
+    tokio::task::yield_now().await; // stands in for a slow lookup
     if password == "correct horse" { Ok("welcome\n") } else { Err(StatusCode::UNAUTHORIZED) }
 }
 

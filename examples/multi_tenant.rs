@@ -1,4 +1,4 @@
-//! A storage for each tenant, made when it is first asked for, and a rate by the tenant's plan.
+//! A storage for each tenant, created on its first request, and a rate by the tenant's plan.
 //!
 //! `cargo run -p traffik-examples --features axum --bin multi_tenant`, then
 //! `curl -i -H 'x-tenant: small' http://127.0.0.1:3000` more than twice, and the same as `large`.
@@ -15,7 +15,7 @@ use traffik::storage::Local;
 use traffik::web::{FromExtension, RequestParts, Tenants, Throttle, ThrottleLayer};
 use traffik::{Memory, Rate, TokenBucket, rate};
 
-/// Who is asking, as the layer outside has found out.
+/// The tenant of a request, inserted by the outer layer.
 #[derive(Clone, Copy)]
 struct Tenant {
     name: &'static str,
@@ -27,7 +27,7 @@ const TENANTS: [Tenant; 2] =
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // At most a thousand are kept. A tenant with a server of its own would be given a storage on it here.
+    // At most 1000 storages are kept. A tenant with its own Redis server would get a storage on it here.
     let storages = Tenants::new(1_000);
     let storage = move |request: RequestParts<'_>| {
         let name = request.extensions.get().map_or("", |tenant: &Tenant| tenant.name);
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .route("/", get(async || "hello\n"))
         .layer(ThrottleLayer::new(throttle))
-        // Outside, so that the throttle sees what it finds out.
+        // The layer added last runs first, so the throttle sees the tenant that it inserts.
         .layer(from_fn(tenant));
 
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Stands for the layer that checks who is asking; a real one believes no header.
+/// Stands in for your authentication layer. A real one must not trust a header.
 async fn tenant(mut request: Request, next: Next) -> Response {
     let name = request.headers().get("x-tenant").and_then(|name| name.to_str().ok());
     let Some(tenant) = TENANTS.into_iter().find(|tenant| Some(tenant.name) == name) else {

@@ -1,4 +1,4 @@
-//! Calls of reqwest's client that wait for their turn: four a second to each host, however many are made.
+//! A reqwest client whose calls wait for their turn: at most four a second to each host.
 //!
 //! `cargo run -p traffik-examples --features hyper --bin hyper_service`, and in another terminal
 //! `cargo run -p traffik-examples --features reqwest --bin outgoing_reqwest`.

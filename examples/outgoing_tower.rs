@@ -1,5 +1,5 @@
-//! Calls of hyper's client that wait for their turn: six at once, of which two a second are made, and those
-//! fail that would wait for more than 1.2 s. tonic's channels take the same layer.
+//! A hyper client whose calls wait for their turn: of six calls at once, two a second are sent, and each that
+//! would wait for more than 1.2 s fails. tonic's channels take the same layer.
 //!
 //! `cargo run -p traffik-examples --features hyper --bin hyper_service`, and in another terminal
 //! `cargo run -p traffik-examples --features tower --bin outgoing_tower`.

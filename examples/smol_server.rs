@@ -1,4 +1,4 @@
-//! A web server on smol that limits every client: hyper, and no tokio runtime.
+//! A web server on smol and hyper, without a tokio runtime, that limits each client by its address.
 //!
 //! `cargo run -p traffik-examples --features smol --bin smol_server`, then `curl -i http://127.0.0.1:3000`
 //! more than five times.
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (stream, peer) = listener.accept().await?;
             let service = service.clone();
             let connection = async move {
-                // hyper does not know the address; a throttle looks for it here.
+                // hyper does not pass on the peer's address, so insert it where the throttle looks for it.
                 let service = service_fn(move |mut request: Request<Incoming>| {
                     request.extensions_mut().insert(PeerAddress::new(peer));
                     service.call(request)

@@ -1,6 +1,6 @@
-//! A storage on SQLite: states as rows of a table, which the threads and processes of a machine share.
-//! A store that can compare and swap implements `CompareAndSwap`, and `Coalescing` makes a storage of it. On another
-//! database the two statements are much the same, and its clock takes the place of this machine's.
+//! A storage on SQLite: rows of a table that all threads and processes of a machine share. `CompareAndSwap`
+//! is all that a store must implement; `Coalescing` makes a storage of it. On another database the two
+//! statements are much the same, but use the database's clock instead of this machine's.
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{path::Path, time::Duration};
 
@@ -10,12 +10,12 @@ use traffik::{
     AsyncLimiter, Clock, ErrorKind, SystemClock, Timestamp, TokenBucket, rate, storage::BackendError,
 };
 
-/// Rows that are over count as none, and are removed here. A loss of power costs the last second at most.
+/// Expired rows count as missing, and are removed here. A loss of power loses at most the last second.
 const OPEN: &str = "PRAGMA synchronous = normal;
     CREATE TABLE IF NOT EXISTS limits (key BLOB PRIMARY KEY, state BLOB, over INTEGER NOT NULL) WITHOUT ROWID;
     DELETE FROM limits WHERE over <= unixepoch() * 1000000";
 const LOAD: &str = "SELECT state FROM limits WHERE key = ?1 AND over > ?2";
-const SWAP: &str = "INSERT INTO limits SELECT ?1, ?4, ?5 -- if there is still what was loaded
+const SWAP: &str = "INSERT INTO limits SELECT ?1, ?4, ?5 -- if the row still holds the loaded version
     WHERE (SELECT state FROM limits WHERE key = ?1 AND over > ?2) IS ?3
     ON CONFLICT (key) DO UPDATE SET state = excluded.state, over = excluded.over";
 
@@ -25,15 +25,15 @@ type Statement<T> = Box<dyn FnOnce(&Connection, i64) -> rusqlite::Result<T> + Se
 pub(crate) struct Rows(Arc<Mutex<Connection>>);
 
 impl Rows {
-    /// Opens a file, or makes it. Another process that writes is waited for, for five seconds at most.
+    /// Opens or creates a file. Waits for another process's write, for at most 5 s.
     pub(crate) fn open(file: &Path) -> rusqlite::Result<Coalescing<Self>> {
         let rows = Connection::open(file)?;
-        let _ = rows.pragma_update(None, "journal_mode", "wal"); // faster, where no other has it open
+        let _ = rows.pragma_update(None, "journal_mode", "wal"); // faster; fails harmlessly if another process has the file open
         rows.execute_batch(OPEN)?;
         Ok(Coalescing::new(Arc::new(Self(Arc::new(Mutex::new(rows))))))
     }
 
-    /// Runs statements on a thread where they hold up nobody else, also if the answer is dropped.
+    /// Runs statements on a thread for blocking work. They also finish if the future is dropped.
     async fn run<T: Send + 'static>(&self, run: Statement<T>) -> Result<T, BackendError> {
         let rows = Arc::clone(&self.0);
         let run = move || {
@@ -42,12 +42,12 @@ impl Rows {
         };
         let done =
             tokio::task::spawn_blocking(run).await.map_err(|e| BackendError::new(ErrorKind::Other, e))?;
-        done.map_err(|e| BackendError::new(ErrorKind::Unavailable, e)) // a statement that fails changes nothing
+        done.map_err(|e| BackendError::new(ErrorKind::Unavailable, e)) // a failed statement changed nothing
     }
 }
 
 impl CompareAndSwap for Rows {
-    type Version = Option<Vec<u8>>; // the bytes themselves
+    type Version = Option<Vec<u8>>; // the bytes that were loaded
 
     async fn load(&self, key: &[u8]) -> Result<Row, BackendError> {
         let key = key.to_vec();

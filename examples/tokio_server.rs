@@ -1,5 +1,5 @@
-//! A server on tokio that sends back what it is sent, at the same pace for every address, however many
-//! connections that one has open: what costs is a byte, and who has used up its share waits for it.
+//! An echo server on tokio with the same bandwidth for every address, however many connections an address
+//! opens. Each byte costs 1, and a connection whose address has used up its share waits.
 //!
 //! `cargo run -p traffik-examples --features tokio --bin tokio_server`, then `yes | nc 127.0.0.1 3000`.
 
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use traffik::runtime::Tokio;
 use traffik::{Limiter, Memory, TokenBucket, rate};
 
-/// What is read at a time, and may be sent at once.
+/// Bytes read at a time, which is also the burst.
 const PIECE: u32 = 4 << 10;
 
 #[tokio::main]
@@ -44,7 +44,7 @@ async fn echo(
     loop {
         let length = stream.read(&mut piece).await?;
         let Some(read) = piece.get(..length).filter(|read| !read.is_empty()) else { return Ok(()) };
-        // Its connections are served in turn.
+        // The connections of an address wait in one queue.
         let _ = limiter.until_ready_n(&peer, length as u32, &Tokio).await.map_err(io::Error::other)?;
         stream.write_all(read).await?;
     }

@@ -1,7 +1,7 @@
-//! A gRPC service of tonic's and a page of axum's behind one limit: a client has one budget for both.
+//! A tonic gRPC service and an axum page behind one limit: a client has one budget for both.
 //! Run it with `cargo run -p traffik-examples --features tonic --bin tonic_service`, then
 //! `grpcurl -plaintext 127.0.0.1:3000 grpc.health.v1.Health/Check` and `curl -i http://127.0.0.1:3000`,
-//! more than five of them together: `RESOURCE_EXHAUSTED`, and 429.
+//! more than five times together: the answers are then `RESOURCE_EXHAUSTED` and 429.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use traffik::{TokenBucket, rate};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("5/min"))).build()?;
     let layer = ThrottleLayer::new(throttle);
-    // A server of tonic's own takes it as well: `Server::builder().layer(layer.clone())`.
+    // A tonic server takes the same layer: `Server::builder().layer(layer.clone())`.
     let (_, health) = tonic_health::server::health_reporter();
     let grpc = Routes::new(health).into_axum_router();
     let app = grpc.route("/", get(async || "hello\n")).layer(layer);

@@ -1,5 +1,5 @@
-//! A plain tower service behind two throttles as one limit. A server of tonic's is one too: a denied gRPC
-//! call fails with `RESOURCE_EXHAUSTED`.
+//! A tower service behind two throttles that act as one: a request is charged to both or to neither. A tonic
+//! server is a tower service too: a denied gRPC call fails with `RESOURCE_EXHAUSTED`.
 //!
 //! `cargo run -p traffik-examples --features tower --bin tower_service`, then twice
 //! `curl -i --http2-prior-knowledge -H 'x-api-key: ann' -H 'content-type: application/grpc' -d '' \
@@ -23,7 +23,7 @@ async fn serve(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infa
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Keys are secrets: no storage sees more of one than its hash.
+    // API keys are secrets, so the storage sees only their hashes.
     let by_key = || ApiKey::new(HeaderName::from_static("x-api-key"));
     let all = Throttle::in_memory("all", TokenBucket::new(rate!("100/h"))).identifier(by_key()).build()?;
     let writes = Throttle::in_memory("writes", Gcra::new(rate!("1/min")))

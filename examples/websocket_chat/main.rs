@@ -1,5 +1,5 @@
-//! A chat room on tokio: a user who writes too fast gets a notice, on whichever of their connections, and the
-//! others do not see it.
+//! A chat room on tokio. A user who writes too fast, counted over all connections, gets a notice that other
+//! users do not see.
 //!
 //! `cargo run -p traffik-examples --features websocket --bin websocket_chat`, then open
 //! http://127.0.0.1:3000/?user=ann twice, and write.
@@ -31,14 +31,14 @@ use traffik::{Memory, TokenBucket, rate};
 type Reply = Response<Full<Bytes>>;
 type Messages = Throttle<TokenBucket, Local<Memory<TokenBucket>>>;
 
-/// What all connections share.
+/// The state that all connections share.
 struct Chat {
     room: broadcast::Sender<String>,
     messages: Messages,
     policy: Arc<WsPolicy<u32, Message>>,
 }
 
-/// A user is who they say they are; a real chat would look at a session.
+/// Returns the user that the query names. A real chat would read a session.
 fn user(request: RequestParts<'_>) -> Option<&str> {
     request
         .uri
@@ -53,14 +53,14 @@ fn answer(chat: &Arc<Chat>, mut request: Request<Incoming>) -> Result<Reply, Err
         return Ok(Response::new(Full::from(include_str!("page.html"))));
     }
     let Some(name) = user((&request).into()).map(str::to_owned) else {
-        let mut reply = Response::new(Full::from("say who you are: /?user=ann\n"));
+        let mut reply = Response::new(Full::from("the user is missing; open /?user=ann\n"));
         *reply.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(reply);
     };
     let (response, socket) = hyper_tungstenite::upgrade(&mut request, None)?;
     let chat = Arc::clone(chat);
     tokio::spawn(async move {
-        // Whoever is asked about here is who the handshake came from.
+        // Messages are counted for the client of the handshake.
         if let Ok(client) = chat.messages.client(&request).await {
             let _ = talk(&chat, &name, client, socket).await;
         }
@@ -68,7 +68,7 @@ fn answer(chat: &Arc<Chat>, mut request: Request<Incoming>) -> Result<Reply, Err
     Ok(response)
 }
 
-/// Passes on what this user writes, and what the others do.
+/// Sends this user's messages to the room, and the room's messages to this user.
 async fn talk(
     chat: &Chat,
     name: &str,
@@ -87,7 +87,7 @@ async fn talk(
                 Some(message) => drop(message?),
                 None => return Ok(()),
             },
-            // Who falls behind misses some.
+            // A slow client misses messages.
             said = others.recv() => if let Ok(said) = said {
                 socket.send(Message::text(said)).await?;
             },
@@ -98,7 +98,7 @@ async fn talk(
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    // Three messages at once, and then one every two seconds, for a user on all their connections.
+    // Three messages at once, then one every two seconds, for a user over all connections.
     let messages = Throttle::in_memory("messages", TokenBucket::new(rate!("30/min")).burst(3)?)
         .identifier(|request: RequestParts<'_>| {
             user(request).map_or_else(Identity::anonymous, |user| Identity::of(b'h', user.as_bytes()))
@@ -111,7 +111,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let chat = Arc::new(Chat { room: broadcast::channel(100).0, messages, policy: Arc::new(policy) });
 
-    // Whoever opens connection after connection is stopped before they become WebSockets.
+    // Handshakes are limited too, so that a client cannot open connection after connection.
     let handshakes =
         Throttle::in_memory("handshakes", TokenBucket::new(rate!("60/min"))).headers(HeaderFormat::Draft10);
     let chat = service_fn(move |request| {

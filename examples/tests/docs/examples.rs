@@ -1,4 +1,5 @@
-//! The examples that serve, each run as the README says and asked over real sockets by clients that are not ours.
+//! The examples that serve, each run as the README says and asked over real sockets by clients that are not
+//! ours.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -247,7 +248,8 @@ fn login_guard() {
     assert_eq!(statuses(&guard, "/login", &["-d", "correct horse"]), ["429"]);
 }
 
-/// A page on which ann writes too fast is told so, and so is the next one that she opens; bob writes all the same.
+/// The page on which ann writes too fast shows a notice, and so does the next one that she opens. Bob can
+/// still write.
 #[test]
 fn websocket_chat() {
     let chat = start(env!("CARGO_BIN_EXE_websocket_chat"));
@@ -284,7 +286,7 @@ fn websocket_chat() {
     assert!((3..=most).contains(&of("ann ")), "{said}");
     assert!((3..=most).contains(&of("bob ")), "{said}");
     assert_eq!(said[0], "ann message 0");
-    // Whoever says nothing of who they are is told to before they have a socket.
+    // A handshake without a user is refused before there is a socket.
     let upgrade =
         ["-H", "connection: upgrade", "-H", "upgrade: websocket", "-o", "/dev/null", "-w", "%{http_code}"];
     assert_eq!(curl(&[&upgrade[..], &[&format!("{}/ws", chat.url)]].concat()), "401");

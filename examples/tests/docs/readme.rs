@@ -1,4 +1,4 @@
-//! What the README tells is so: its programs can be copied, and its tables leave nothing out.
+//! The README is right: its programs can be copied, and its tables leave nothing out.
 //!
 //! The programs themselves are compiled and run along with the documentation.
 
@@ -10,7 +10,7 @@ fn section<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
     text.lines().skip_while(|line| *line != from).skip(1).take_while(|line| !line.starts_with(to)).collect()
 }
 
-/// What stands in backquotes.
+/// Returns the texts in backquotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

@@ -16,8 +16,8 @@ impl StandIns {
         fs::create_dir_all(&folder).unwrap();
         for (name, shell) in programs {
             let path = folder.join(name);
-            // By a process of its own. What is open for writing cannot be run, and a program that another test
-            // starts meanwhile has for a moment all that is open here.
+            // By a process of its own. What is open for writing cannot be run, and a program that another
+            // test starts meanwhile has for a moment all that is open here.
             let write = "printf '%s\\n' '#!/bin/sh' \"$1\" >\"$0\" && chmod +x \"$0\"";
             let written = Command::new("sh").args(["-c", write]).arg(&path).arg(shell).status();
             assert!(written.unwrap().success(), "{name}");

@@ -1,4 +1,4 @@
-//! An API on actix-web: one budget of all workers for each address, and a search that costs three.
+//! An API on actix-web: each address has one budget over all workers, and a search costs 3.
 
 use std::net::TcpListener;
 
@@ -14,7 +14,7 @@ async fn search(standing: RateLimitStatus) -> String {
 fn server(listener: TcpListener) -> Result<Server, Box<dyn std::error::Error>> {
     let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("10/h")))
         .cost_by(|request| if request.uri.path() == "/search" { 3 } else { 1 })
-        .expose() // to `RateLimitStatus`
+        .expose() // adds `RateLimitStatus` to requests
         .build()?;
     let server = HttpServer::new(move || {
         App::new()

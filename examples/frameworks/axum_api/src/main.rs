@@ -1,4 +1,4 @@
-//! An API on axum: a limit for all routes, one for reports, a cost of exports, and a limit on messages.
+//! An API on axum: a limit for all routes, another for reports, a cost for exports, and a limit on messages.
 
 use std::net::SocketAddr;
 
@@ -25,7 +25,7 @@ fn throttle(uid: &str, rate: Rate) -> Result<MemoryThrottle<TokenBucket>, Thrott
 }
 
 async fn export(State(app): State<App>, Path(n): Path<u32>, request: Request) -> Result<String, Rejection> {
-    app.rows.hit_n(&request, n).await?; // a denial leaves by `?`, as a 429
+    app.rows.hit_n(&request, n).await?; // `?` returns a denial as a 429
     Ok(format!("{n} rows\n"))
 }
 

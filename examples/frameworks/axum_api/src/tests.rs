@@ -16,7 +16,7 @@ async fn each_limit_admits_what_it_says() {
     assert_eq!([status("/export/60").await, status("/export/60").await], [200, 429]);
     assert_eq!(status("/export/40").await, 200, "the denial charged nothing");
 
-    // A handshake is the seventh request; three messages come back, and instead of the fourth a notice.
+    // The handshake is the seventh request. Three messages come back; the fourth gets a notice instead.
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.unwrap();
     let mut answers = Vec::new();
     for text in ["one", "two", "three", "four"] {

@@ -1,4 +1,4 @@
-//! A worker without HTTP: three tasks call a function, at most ten times a second all together.
+//! A worker without HTTP: three tasks call a function, together at most ten times a second.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use traffik::runtime::Tokio;
 use traffik::{Gcra, Limiter, Memory, WaitError, rate};
 
-/// Has three tasks call `job`, each of them so many times.
+/// Runs three tasks that each call `job` this many times.
 async fn work(
     times: u32,
     job: impl Fn(u32) + Clone + Send + 'static,

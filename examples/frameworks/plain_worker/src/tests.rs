@@ -11,7 +11,7 @@ async fn ten_calls_a_second_of_all_tasks() {
     for task in 0..3 {
         assert_eq!(calls.iter().filter(|(by, _)| *by == task).count(), 4, "{calls:?}");
     }
-    // No call comes before its turn, but by what a timer of whole milliseconds may be early.
+    // No call comes before its turn, except by the millisecond that a timer may be early.
     for (turn, (_, at)) in (0..).zip(&calls) {
         assert!(*at + Duration::from_millis(2) >= Duration::from_millis(100) * turn, "{turn}: {at:?}");
     }

@@ -1,4 +1,4 @@
-//! An API on axum that has a connection to Redis already: its limit lies there too, one for all instances.
+//! An API on axum that reuses its Redis connection for the limit, which all instances then share.
 
 use std::net::SocketAddr;
 

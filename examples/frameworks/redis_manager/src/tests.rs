@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 #[tokio::test]
 async fn two_instances_have_one_budget() {
     let Ok(server) = std::env::var("TRAFFIK_REDIS") else {
-        // Not by a macro, whose text the harness would keep to itself.
+        // `eprintln!` would be captured by the test harness, so write to the stream itself.
         std::io::stderr().write_all(b"SKIPPED: set TRAFFIK_REDIS=redis://HOST:PORT\n").unwrap();
         return;
     };

@@ -1,4 +1,5 @@
-//! Jobs limited over a pool of connections to Redis: five an hour for each customer, on all machines.
+//! A limit on jobs through a pool of Redis connections: five an hour for each customer, on all machines
+//! together.
 
 use deadpool_redis::{Config, Pool, Runtime};
 use traffik::{AsyncLimiter, RedisStorage, TokenBucket, rate};
@@ -19,7 +20,7 @@ impl Jobs {
         Ok(Self { limiter: AsyncLimiter::new(TokenBucket::new(rate!("5/h")), storage) })
     }
 
-    /// Runs a job, unless the customer has run too many.
+    /// Runs a job unless the customer has used up the limit. Returns whether it ran.
     async fn run(&self, customer: &str, job: impl FnOnce()) -> Result<bool, Failed> {
         let allowed = self.limiter.check(customer).await?.is_allowed();
         if allowed {

@@ -7,7 +7,7 @@ use super::Jobs;
 #[tokio::test]
 async fn two_pools_have_one_budget_for_a_customer() {
     let Ok(server) = std::env::var("TRAFFIK_REDIS") else {
-        // Not by a macro, whose text the harness would keep to itself.
+        // `eprintln!` would be captured by the test harness, so write to the stream itself.
         std::io::stderr().write_all(b"SKIPPED: set TRAFFIK_REDIS=redis://HOST:PORT\n").unwrap();
         return;
     };

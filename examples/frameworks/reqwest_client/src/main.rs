@@ -1,4 +1,5 @@
-//! Calls of reqwest's client that wait their turn: one a second to each host, and none that would wait long.
+//! A reqwest client whose calls wait for their turn: one a second to each host. A call that would wait long
+//! fails.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ fn client() -> ClientWithMiddleware {
     ClientBuilder::new(reqwest::Client::new()).with(outgoing).build()
 }
 
-/// Makes four calls of each address at once, and returns how many were made.
+/// Makes four calls to each address at once. Returns the number that were answered.
 async fn calls(addresses: &[&str]) -> usize {
     let client = client();
     let mut calls = JoinSet::new();

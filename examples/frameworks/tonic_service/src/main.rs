@@ -1,4 +1,4 @@
-//! A gRPC service and a page of HTTP in one process: a client has one budget for both.
+//! A gRPC service and an HTTP page in one process: a client has one budget for both.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use traffik::{TokenBucket, rate};
 
 fn router() -> Result<Router, ThrottleError> {
     let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("5/h"))).build()?;
-    let (_, health) = tonic_health::server::health_reporter(); // stands for a service of yours
+    let (_, health) = tonic_health::server::health_reporter(); // stands in for your service
     Ok(Routes::new(health)
         .into_axum_router()
         .route("/", get(async || "hello\n"))

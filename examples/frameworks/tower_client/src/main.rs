@@ -1,4 +1,4 @@
-//! Calls of hyper-util's client that wait their turn: one a second, and none that would wait long.
+//! A hyper-util client whose calls wait for their turn: one a second. A call that would wait long fails.
 
 use std::time::Duration;
 

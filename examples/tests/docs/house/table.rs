@@ -10,7 +10,7 @@ pub(super) struct Row {
     pub(super) may_know: Vec<String>,
 }
 
-/// The rows, with `all rooms above` and `all crates above` written out.
+/// The rows, with `all folders above` and `all crates above` written out.
 pub(super) fn rows(is_crate: impl Fn(&str) -> bool) -> Vec<Row> {
     let text = fs::read_to_string(folder::workspace().join("ARCHITECTURE.md")).unwrap();
     let mut rows: Vec<Row> = Vec::new();
@@ -23,7 +23,7 @@ pub(super) fn rows(is_crate: impl Fn(&str) -> bool) -> Vec<Row> {
         };
         let may_know = match known {
             "all crates above" => above(&is_crate),
-            "all rooms above" => {
+            "all folders above" => {
                 let within = rows.iter().rev().find(|row| is_crate(&row.place)).unwrap().place.clone() + "/";
                 above(&|place| place.starts_with(&within))
             }
