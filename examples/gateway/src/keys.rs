@@ -137,9 +137,9 @@ impl ClientKeys {
         if parts.len() != self.keys.len() {
             let keys: Vec<_> = self.keys.iter().map(KeySpec::to_string).collect();
             return Err(format!(
-                "the key has {} parts and not {}; write {}",
-                parts.len(),
+                "the key needs {} parts and has {}; write {}",
                 keys.len(),
+                parts.len(),
                 keys.join("|")
             ));
         }

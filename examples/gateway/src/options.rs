@@ -92,15 +92,18 @@ pub(crate) struct Options {
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub(crate) trusted_proxy: Vec<String>,
 
-    /// Header that names a request's tier; ignored unless a trusted proxy sent the request.
+    /// Header that names a request's tier; read from trusted proxies only, unless
+    /// --trust-class-headers is given.
     #[arg(long, value_name = "NAME", value_parser = header)]
     pub(crate) tier_header: Option<HeaderName>,
 
-    /// Header that names a request's priority; ignored unless a trusted proxy sent the request.
+    /// Header that names a request's priority; read from trusted proxies only, unless
+    /// --trust-class-headers is given.
     #[arg(long, value_name = "NAME", value_parser = header)]
     pub(crate) priority_header: Option<HeaderName>,
 
-    /// Header that names a request's region; ignored unless a trusted proxy sent the request.
+    /// Header that names a request's region; read from trusted proxies only, unless
+    /// --trust-class-headers is given.
     #[arg(long, value_name = "NAME", value_parser = header)]
     pub(crate) region_header: Option<HeaderName>,
 
@@ -120,7 +123,7 @@ pub(crate) struct Options {
     pub(crate) on_error: OnErrorSpec,
 
     /// Format of the rate-limit headers in responses.
-    #[arg(long, value_name = "DIALECT", value_enum, default_value_t = Headers::Draft10, conflicts_with = "config")]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Headers::Draft10, conflicts_with = "config")]
     pub(crate) headers: Headers,
 
     /// Limit on the messages of each WebSocket connection to /ws, such as 10/s, by the same strategy. The

