@@ -64,11 +64,11 @@ impl Gateway {
         let mut next = stores.clone();
         let builder = PipelineBuilder::new(&self.common, &mut next, &self.tally);
         let pipeline = builder.build(plans, self.upstream.clone())?;
-        let forgotten = std::mem::take(&mut next.forgotten);
+        let losses = std::mem::take(&mut next.losses);
         *stores = next;
         // Requests under way finish with the pipeline that they loaded.
         self.pipeline.store(Arc::new(pipeline));
-        Ok(forgotten)
+        Ok(losses)
     }
 
     /// Returns the clients of all throttles with the most denials, most first.

@@ -27,7 +27,7 @@ struct StateShape {
     /// The sort of each identity in a key: true for a header's value, false for an address from any source.
     is_header: Vec<bool>,
     /// The number of strategies in the array, and the most bytes of a state.
-    limits: (usize, Option<usize>),
+    strategies: (usize, Option<usize>),
 }
 
 /// The strategies of a throttle, and the strategies whose states they take over.
@@ -52,29 +52,30 @@ impl ThrottleHistory {
         let shape = StateShape {
             store: plan.storage.url().cloned(),
             is_header: plan.keys.iter().map(|key| matches!(key, KeySpec::Header(_))).collect(),
-            limits: (N, now.first().map(Limit::state_size)),
+            strategies: (N, now.first().map(Limit::state_size)),
         };
         let kind = plan.strategy.kind();
-        let limits_of = |it: &Self| Arc::clone(&it.limits).downcast::<LimitHistory<L>>().ok();
-        let same = known.filter(|it| it.shape == shape).and_then(|it| Some((it, limits_of(it)?)));
-        let (before, forgotten) = match &same {
+        let history_of = |it: &Self| Arc::clone(&it.limits).downcast::<LimitHistory<L>>().ok();
+        let same = known.filter(|it| it.shape == shape).and_then(|it| Some((it, history_of(it)?)));
+        let (before, loss) = match &same {
             None => (Vec::new(), known.map(|_| ALL)),
             // The kind is the same, so the states need no migration. But those of clients without a request
             // since the change before may still be of the kind before that one.
-            Some((_, limits)) if limits.kind == kind => (limits.before.clone(), None),
+            Some((_, history)) if history.kind == kind => (history.before.clone(), None),
             // The script on a store knows one strategy, so it cannot read the states of another.
             Some(_) if shape.store.is_some() => (Vec::new(), Some(ALL)),
-            Some((_, limits)) if limits.before.is_empty() => (limits.now.clone(), None),
-            Some((_, limits)) => (limits.now.clone(), Some(OLDER)),
+            Some((_, history)) if history.before.is_empty() => (history.now.clone(), None),
+            Some((_, history)) => (history.now.clone(), Some(OLDER)),
         };
-        let limits = now.iter().enumerate().map(|(at, limit)| limit.clone().in_place_of(before.get(at)));
-        let limits = limits.collect();
-        let kept = Self {
+        let strategies =
+            now.iter().enumerate().map(|(at, strategy)| strategy.clone().in_place_of(before.get(at)));
+        let strategies = strategies.collect();
+        let record = Self {
             shape,
             limits: Arc::new(LimitHistory { kind, now, before }),
             memory: same.and_then(|(it, _)| it.memory.clone()),
             denials: known.map(|it| it.denials.clone()).unwrap_or_default(),
         };
-        (kept, limits, forgotten)
+        (record, strategies, loss)
     }
 }

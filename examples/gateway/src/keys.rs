@@ -26,7 +26,7 @@ pub(crate) const KEYS: &str = "the keys are peer, forwarded (X-Forwarded-For), f
 
 /// The names of the headers into which proxies write the client's address. Any other header is named by
 /// itself.
-const VIAS: [(&str, ForwardedHeader); 6] = [
+const FORWARDED_HEADERS: [(&str, ForwardedHeader); 6] = [
     ("xff", ForwardedHeader::XForwardedFor),
     ("rfc7239", ForwardedHeader::Forwarded),
     ("x-real-ip", ForwardedHeader::XRealIp),
@@ -43,9 +43,9 @@ impl FromStr for KeySpec {
             None if text == "peer" => Ok(Self::Peer),
             None if text == "forwarded" => Ok(Self::Forwarded(ForwardedHeader::XForwardedFor)),
             Some(("forwarded", name)) => {
-                let known = VIAS.iter().find(|(known, _)| *known == name);
-                let via = match (known, name.parse()) {
-                    (Some((_, via)), _) => via.clone(),
+                let known = FORWARDED_HEADERS.iter().find(|(known, _)| *known == name);
+                let header = match (known, name.parse()) {
+                    (Some((_, header)), _) => header.clone(),
                     // These two hold lists of addresses, which `ForwardedHeader::Header` does not parse.
                     (None, Ok(header))
                         if ![FORWARDED.as_str(), "x-forwarded-for"]
@@ -60,7 +60,7 @@ impl FromStr for KeySpec {
                         ));
                     }
                 };
-                Ok(Self::Forwarded(via))
+                Ok(Self::Forwarded(header))
             }
             Some(("header", name)) => {
                 let name = name
@@ -77,9 +77,9 @@ impl std::fmt::Display for KeySpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Peer => f.write_str("peer"),
-            Self::Forwarded(via) => {
-                let named = VIAS.iter().find(|(_, known)| known == via);
-                match (via, named) {
+            Self::Forwarded(header) => {
+                let named = FORWARDED_HEADERS.iter().find(|(_, known)| known == header);
+                match (header, named) {
                     (ForwardedHeader::XForwardedFor, _) => f.write_str("forwarded"),
                     (ForwardedHeader::Header(name), _) => write!(f, "forwarded:{name}"),
                     (_, named) => write!(f, "forwarded:{}", named.map_or("", |(name, _)| name)),
@@ -102,19 +102,21 @@ impl ClientKeys {
     /// Returns the identifier of requests. An exempt client is recognised by the forwarded header of its key,
     /// if the key has one, else by X-Forwarded-For.
     pub(crate) fn identifier(&self) -> Arc<dyn Identify> {
-        let mut vias = self.keys.iter().filter_map(|key| match key {
-            KeySpec::Forwarded(via) => Some(via.clone()),
+        let mut headers = self.keys.iter().filter_map(|key| match key {
+            KeySpec::Forwarded(header) => Some(header.clone()),
             _ => None,
         });
-        let address = ClientAddress::new(self.trusted.clone(), vias.next().unwrap_or_default());
-        Arc::new(Exempt::networks(self.counted(), self.exempt.clone(), address))
+        let address = ClientAddress::new(self.trusted.clone(), headers.next().unwrap_or_default());
+        Arc::new(Exempt::networks(self.combine(), self.exempt.clone(), address))
     }
 
-    fn counted(&self) -> Arc<dyn Identify> {
+    fn combine(&self) -> Arc<dyn Identify> {
         let mut each = self.keys.iter().map(|key| -> Arc<dyn Identify> {
             match key {
                 KeySpec::Peer => Arc::new(Peer::default()),
-                KeySpec::Forwarded(via) => Arc::new(ClientAddress::new(self.trusted.clone(), via.clone())),
+                KeySpec::Forwarded(header) => {
+                    Arc::new(ClientAddress::new(self.trusted.clone(), header.clone()))
+                }
                 // The value may be a secret: `ApiKey` shows the page only the first digits of its hash.
                 KeySpec::Header(name) => Arc::new(ApiKey::new(name.clone())),
             }
@@ -159,7 +161,7 @@ impl ClientKeys {
                 }
             }
         }
-        match self.counted().identify((&request).into()) {
+        match self.combine().identify((&request).into()) {
             Identity::Key(client) => Ok(client),
             _ => Err("such a client is not limited".to_owned()),
         }

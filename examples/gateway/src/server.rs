@@ -198,8 +198,8 @@ async fn watch(path: PathBuf, mut known: Option<Vec<u8>>, mut hangup: Signal, ga
         }
         known = now;
         match config::read(&path).and_then(|plans| gateway.replace(&plans)) {
-            Ok(forgotten) => {
-                let losses: String = forgotten.iter().map(|it| format!("; {it}")).collect();
+            Ok(losses) => {
+                let losses: String = losses.iter().map(|it| format!("; {it}")).collect();
                 eprintln!("reloaded {}{losses}", path.display());
             }
             Err(error) => eprintln!("error: {error}\nthe previous configuration stays in use"),

@@ -40,7 +40,7 @@ pub(crate) struct Stores {
     shared: BTreeMap<String, SharedStore>,
     clock: Arc<MonotonicClock>,
     /// A line for each throttle that lost counts in a reload.
-    pub(crate) forgotten: Vec<String>,
+    pub(crate) losses: Vec<String>,
 }
 
 /// A memory and its size.
@@ -72,13 +72,13 @@ impl Stores {
     pub(crate) fn register<L: Limit, const N: usize>(
         &mut self,
         plan: &ThrottlePlan,
-        limits: Vec<L>,
+        strategies: Vec<L>,
     ) -> Vec<L> {
-        let (kept, limits, forgotten) =
-            ThrottleHistory::of::<L, N>(plan, limits, self.throttles.get(&plan.uid));
-        self.throttles.insert(plan.uid.clone(), kept);
-        self.forgotten.extend(forgotten.map(|loss| format!("{}: {loss}", plan.uid)));
-        limits
+        let (history, strategies, loss) =
+            ThrottleHistory::of::<L, N>(plan, strategies, self.throttles.get(&plan.uid));
+        self.throttles.insert(plan.uid.clone(), history);
+        self.losses.extend(loss.map(|loss| format!("{}: {loss}", plan.uid)));
+        strategies
     }
 
     /// Returns the observer of a throttle's denials.

@@ -75,8 +75,8 @@ fn outgoing(request: Request<Incoming>, target: &Uri) -> Option<Request<Incoming
         parts.headers.insert(HOST, HeaderValue::from_str(host).ok()?);
     }
     let mut uri = target.clone().into_parts();
-    let asked = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    uri.path_and_query = Some(format!("{}{asked}", target.path().trim_end_matches('/')).parse().ok()?);
+    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    uri.path_and_query = Some(format!("{}{path}", target.path().trim_end_matches('/')).parse().ok()?);
     parts.uri = Uri::from_parts(uri).ok()?;
     parts.version = Version::HTTP_11;
     remove_hop_by_hop(&mut parts.headers);

@@ -76,13 +76,13 @@ fn ok<S>(strategy: S) -> Result<S, core::convert::Infallible> {
 
 impl Vectors<'_> {
     /// Checks a limit that belongs to one key alone, by every law.
-    fn limit<S: Bounds, E>(&mut self, name: &str, limit: Result<S, E>) {
-        self.both(name, limit, |strategy, run| laws::every(strategy, run));
+    fn limit<S: Bounds, E>(&mut self, name: &str, strategy: Result<S, E>) {
+        self.both(name, strategy, |strategy, run| laws::every(strategy, run));
     }
 
     /// Checks a shared or composed limit, by the laws that need no bound for one client.
-    fn shared<S: Strategy, E>(&mut self, name: &str, limit: Result<S, E>) {
-        self.both(name, limit, |strategy, run| {
+    fn shared<S: Strategy, E>(&mut self, name: &str, strategy: Result<S, E>) {
+        self.both(name, strategy, |strategy, run| {
             laws::pure(strategy, run)?;
             laws::denial_is_free(strategy, run)?;
             laws::expiry_is_invisible(strategy, run)?;
@@ -93,24 +93,24 @@ impl Vectors<'_> {
     fn both<S: Strategy, E>(
         &mut self,
         name: &str,
-        limit: Result<S, E>,
+        strategy: Result<S, E>,
         lawful: impl Fn(&S, &[Step]) -> Result<(), BrokenLaw>,
     ) {
-        let Ok(limit) = limit else {
+        let Ok(strategy) = strategy else {
             self.lawful = false;
             return self.line(format_args!("{name}: cannot be made"));
         };
-        self.decide(name, &limit);
-        self.jumps(name, &limit);
+        self.decide(name, &strategy);
+        self.jumps(name, &strategy);
         for seed in 1..=RUNS {
             let run: Vec<Step, RUN> =
-                Hits::new(seed, limit.max_ttl()).map(|(step, _)| step).take(RUN).collect();
+                Hits::new(seed, strategy.max_ttl()).map(|(step, _)| step).take(RUN).collect();
             let storage = Fixed::<S, _, 4>::new(ManualClock::default(), 7);
-            let held = lawful(&limit, &run).and_then(|()| {
+            let result = lawful(&strategy, &run).and_then(|()| {
                 let forward = forward(run.clone());
-                laws::storage_agrees(&limit, &storage, "key", &forward)
+                laws::storage_agrees(&strategy, &storage, "key", &forward)
             });
-            match held {
+            match result {
                 Ok(()) => self.line(format_args!("{name}: run {seed} is lawful")),
                 Err(broken) => {
                     self.lawful = false;

@@ -65,16 +65,16 @@ fn table<S: Strategy>(strategy: S) -> bool {
             }
         }
     }
-    let mut well = true;
+    let mut correct = true;
     for (what, case) in [
         ("a known key, allowed", allowed),
         ("a known key, denied", denied),
         ("a new key", new),
         ("a new key that evicts another", evicting),
     ] {
-        well &= case.tell(what);
+        correct &= case.print(what);
     }
-    well
+    correct
 }
 
 #[inline(never)]
@@ -100,7 +100,7 @@ impl Case {
         self.is_as_expected &= is_as_expected;
     }
 
-    fn tell(&self, what: &str) -> bool {
+    fn print(&self, what: &str) -> bool {
         line(format_args!("{what}|{}|{}", self.least, self.most));
         self.times > 0 && self.is_as_expected
     }

@@ -54,7 +54,7 @@ pub fn restore() -> bool {
     for (name, restored) in &restored {
         match restored {
             Ok(()) => defmt::info!("{} goes on", name),
-            Err(error) => defmt::warn!("{} begins anew: {}", name, error),
+            Err(error) => defmt::warn!("{} starts empty: {}", name, error),
         }
     }
     restored.iter().all(|(_, restored)| restored.is_ok())
