@@ -259,7 +259,7 @@ impl fmt::Display for ThrottlePlan {
         write!(f, "{}, {}", list(self.rates.iter().map(rate).collect()), self.strategy.text)?;
         write!(f, ", by {}", list(self.keys.iter().map(KeySpec::to_string).collect()))?;
         match &self.storage {
-            StorageSpec::Memory { capacity, .. } => write!(f, ", in memory for {capacity}")?,
+            StorageSpec::Memory { capacity, .. } => write!(f, ", in memory for {capacity} keys")?,
             StorageSpec::Redis(_) => f.write_str(", on redis")?,
             StorageSpec::RedisCluster(_) => f.write_str(", on a redis cluster")?,
             StorageSpec::Memcached(_) => f.write_str(", on memcached")?,

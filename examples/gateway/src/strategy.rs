@@ -34,7 +34,8 @@ impl RateLimits {
         }
         if let Some(rate) = rates.iter().find(|rate| (1..instances).contains(&rate.limit())) {
             return Err(format!(
-                "fallback:instances={instances}: the share of {rate} is below 1 for each instance; take fewer"
+                "fallback:instances={instances}: the share of {rate} is below 1 for each instance; raise \
+                 the rate or lower instances"
             ));
         }
         let part = Ratio::new(1, instances.into()).map_err(message)?;

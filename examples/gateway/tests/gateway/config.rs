@@ -112,16 +112,16 @@ fn it_is_checked_without_serving() {
     let file = File::new("check", FILE);
     let told = check(&["--config", file.path()]);
     for line in [
-        "all: 6/1w, fixed-window, by peer, in memory for 100000",
-        "logins: 2/1w and 9/52w, token-bucket, by peer and header:x-user, in memory for 100000, for POST|PUT /login",
-        "files: 10/1w, fixed-window, by peer, in memory for 100000, cost 5, for /files/*, for /blobs/{name}",
-        "trial: 1/1w, fixed-window, by peer, in memory for 100000, all pass if the store fails, as a shadow",
+        "all: 6/1w, fixed-window, by peer, in memory for 100000 keys",
+        "logins: 2/1w and 9/52w, token-bucket, by peer and header:x-user, in memory for 100000 keys, for POST|PUT /login",
+        "files: 10/1w, fixed-window, by peer, in memory for 100000 keys, cost 5, for /files/*, for /blobs/{name}",
+        "trial: 1/1w, fixed-window, by peer, in memory for 100000 keys, all pass if the store fails, as a shadow",
     ] {
         let line = line.replace("1w", "w");
         assert!(told.lines().any(|it| it.replace("1w", "w") == line), "{line}\n{told}");
     }
     let told = check(&["--rate", "7/s", "--strategy", "gcra:burst=3", "--cost-header", "x-cost"]);
-    assert!(told.contains(", gcra:burst=3, by peer, in memory for 100000, cost in x-cost"), "{told}");
+    assert!(told.contains(", gcra:burst=3, by peer, in memory for 100000 keys, cost in x-cost"), "{told}");
 }
 
 /// Each plain strategy of the help, with no more parameters than it needs.
