@@ -78,14 +78,5 @@ pub use traffik_backends::*;
 #[doc(hidden)]
 pub use traffik_core::*;
 
-/// Guides.
 #[cfg(any(doc, doctest))]
-pub mod guide {
-    #[cfg(all(feature = "critical-section", feature = "embassy-time"))]
-    #[doc = include_str!("../docs/firmware.md")]
-    pub mod firmware {}
-
-    #[cfg(all(feature = "redis-tls", feature = "tokio"))]
-    #[doc = include_str!("../docs/operating.md")]
-    pub mod operating {}
-}
+pub mod guide;

@@ -7,7 +7,7 @@ mod pages;
 
 use traffik::{Fixed, Limiter, ManualClock, TokenBucket, rate};
 
-const GUIDE: &str = include_str!("../../../docs/firmware.md");
+const GUIDE: &str = include_str!("../../../docs/guide/firmware.md");
 
 /// The lines from the one that is `[dependencies]` up to an empty one or the end of a program.
 fn dependencies(text: &str) -> Vec<&str> {

@@ -13,7 +13,7 @@ use traffik_test_support::servers::Redis;
 
 /// The words after the name of the user and its password.
 fn listed() -> Vec<String> {
-    let page = std::fs::read_to_string(folder::workspace().join("docs/operating.md")).unwrap();
+    let page = std::fs::read_to_string(folder::workspace().join("docs/guide/operating.md")).unwrap();
     let block = page.split("```").find(|block| block.contains("ACL SETUSER limits on >PASSWORD")).unwrap();
     block.split_whitespace().skip_while(|word| *word != ">PASSWORD").skip(1).map(str::to_owned).collect()
 }
