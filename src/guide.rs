@@ -8,6 +8,8 @@
 macro_rules! guide {
     ($name:ident, $features:meta $(, [$($picture:literal),+ $(,)?])?) => {
         #[cfg(any(not(doctest), $features))]
+        // First, so that what fails in a page is not reported of the file of links.
+        #[doc = ""]
         #[doc = include_str!("guide/links.md")]
         $($(#[doc = concat!(
             "[", $picture, "]: ", include_str!(concat!("../docs/guide/pictures/", $picture, ".uri")),
@@ -18,5 +20,33 @@ macro_rules! guide {
     };
 }
 
+guide!(
+    strategies,
+    all(feature = "alloc"),
+    [
+        "fixed-window",
+        "sliding-window",
+        "strict-window",
+        "sliding-log",
+        "token-bucket",
+        "leaky-bucket",
+        "gcra",
+        "leaky-bucket-queue",
+        "all",
+        "quota-rollover",
+        "adaptive",
+        "cost-based",
+        "fair-share",
+        "priority",
+    ]
+);
+guide!(
+    storages,
+    all(feature = "redis", feature = "memcached", feature = "tokio", feature = "locks", feature = "http")
+);
+guide!(several, all(feature = "axum", feature = "tokio"));
+guide!(testing, all(feature = "manual", feature = "axum", feature = "laws", feature = "tokio"));
+guide!(own_strategy, all(feature = "laws", feature = "std"));
+guide!(extending, all(feature = "laws", feature = "locks", feature = "tokio"));
 guide!(firmware, all(feature = "critical-section", feature = "embassy-time"));
 guide!(operating, all(feature = "redis-tls", feature = "tokio"));
