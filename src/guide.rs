@@ -2,13 +2,15 @@
 #![doc = ""]
 #![doc = include_str!("../docs/guide/README.md")]
 
-/// `guide!(name, all(feature = ..), ["picture"])`: the page `docs/guide/NAME.md`, whose programs run where these
-/// features are on. GitHub follows the links that a page defines at its end; the definitions that come before the page
-/// win in rustdoc, which has modules in place of files, and no file for a picture.
+/// Shows the page `docs/guide/NAME.md`, and runs its programs where these features are on:
+/// `guide!(name, all(feature = ..), ["picture"])`.
+///
+/// GitHub follows the links that a page defines at its end. In rustdoc the definitions that come before the
+/// page win: it has modules in place of files, and no file for a picture.
 macro_rules! guide {
     ($name:ident, $features:meta $(, [$($picture:literal),+ $(,)?])?) => {
         #[cfg(any(not(doctest), $features))]
-        // First, so that what fails in a page is not reported of the file of links.
+        // A first line of its own, or else failures of programs name the file of links.
         #[doc = ""]
         #[doc = include_str!("guide/links.md")]
         $($(#[doc = concat!(
