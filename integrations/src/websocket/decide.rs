@@ -96,7 +96,7 @@ where
             WaitReason::Turn(turn) => {
                 let (turn, mut verdict) = *turn;
                 turn.leave(&mut verdict);
-                pass(check, RequestOutcome::DelayedTurn)
+                pass(check, RequestOutcome::Delayed)
             }
             WaitReason::Observer => MessageOutcome::Pass(check.message),
             WaitReason::Retry => {
@@ -159,7 +159,7 @@ where
         let wait = |_| turn.take_if(|turn| self.has_time(&check, turn.left()));
         match Ruling::of(outcome, enforced, wait) {
             Ruling::Pass if outcome.is_allowed() && !check.waited.is_zero() => {
-                pass(check, RequestOutcome::DelayedTurn)
+                pass(check, RequestOutcome::Delayed)
             }
             Ruling::Pass => pass(check, Ruling::<()>::Pass.seen(outcome)),
             Ruling::Wait(turn) => {
