@@ -64,7 +64,7 @@ pub use traffik_backends::{
 };
 #[cfg(feature = "locks")]
 #[doc(inline)]
-pub use traffik_backends::{KeyValueStore, Locked};
+pub use traffik_backends::{KeyValueStore, LockedStorage};
 #[cfg(feature = "memcached")]
 #[doc(inline)]
 pub use traffik_backends::{MemcachedBuilder, MemcachedStorage};

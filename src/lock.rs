@@ -42,7 +42,7 @@ pub use traffik_backends::RedisLock;
 pub use traffik_backends::Redlock;
 #[doc(inline)]
 pub use traffik_backends::lock::{
-    BLOCKING, BLOCKING_TIMEOUT, Grant, KeyValueStore, Lock, LockGuard, LockSettings, Locked, Locks,
+    BLOCKING, BLOCKING_TIMEOUT, Grant, KeyValueStore, Lock, LockGuard, LockSettings, LockedStorage, Locks,
     MemoryLock, TTL, Ttl, defaults, set_defaults,
 };
 
