@@ -55,7 +55,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! For a store that can only get and set there is `Locked` (feature `locks`); Redis and Memcached have
+//! For a store that can only get and set there is `LockedStorage` (feature `locks`); Redis and Memcached have
 //! storages of their own.
 
 #[doc(inline)]

@@ -29,7 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Locked`] makes a storage for limits of a lock and of a store that can get and set.
+//! [`LockedStorage`] makes a storage for limits of a lock and of a store that can get and set.
 
 #[cfg(feature = "memcached")]
 #[doc(inline)]

@@ -9,7 +9,7 @@
 //! | several processes or hosts | [`RedisStorage`], on Redis or what speaks its protocol, also a cluster |
 //! | the same, on Memcached | [`MemcachedStorage`] |
 //! | firmware, or a program without a heap | [`Fixed`]; [`OneKey`] for a limit without keys |
-//! | several threads over a store that can get and set | [`Locked`](crate::Locked) |
+//! | several threads over a store that can get and set | [`LockedStorage`](crate::LockedStorage) |
 //! | the same over a store that can compare and swap | [`cas`](crate::cas) |
 //!
 //! Calls of a storage on a server can fail: put [layers](crate::layer) around it.

@@ -75,7 +75,7 @@ async fn a_client_is_asked_about_and_reset_under_its_limit() {
     }
     let by_request = throttle.client(&asking(true)).await.unwrap().unwrap();
     assert_eq!(by_request.stat().await.unwrap().tokens, 0);
-    let by_key = |limit| throttle.client_for(by_request.key().clone()).limit(limit);
+    let by_key = |limit| throttle.client_for(by_request.key().clone()).strategy(limit);
     assert_eq!(by_key(slow).peek().await.unwrap().remaining(), 0);
     assert_eq!(by_key(quick).peek().await.unwrap().remaining(), 99, "nothing of it is used");
     let _ = by_key(quick).reset().await.unwrap();
@@ -88,11 +88,11 @@ async fn a_client_is_asked_about_and_reset_under_its_limit() {
     // Of a throttle with one limit as well, a client under another one.
     let fixed = Throttle::builder("fixed", quick, memory(&clock)).build().unwrap();
     let client = fixed.client(&asking(true)).await.unwrap().unwrap();
-    let _ = client.limit(slow).cost(5).check().await.unwrap();
+    let _ = client.strategy(slow).cost(5).check().await.unwrap();
     assert!(fixed.hit(&asking(true)).await.is_ok());
     let client = fixed.client(&asking(true)).await.unwrap().unwrap().strategy(slow);
     assert!(!client.check().await.unwrap().is_allowed(), "it is as it was left");
-    let fewer = client.limit(TokenBucket::new(rate!("2/s"))).cost(1);
+    let fewer = client.strategy(TokenBucket::new(rate!("2/s"))).cost(1);
     assert_eq!(fewer.check().await.unwrap().remaining(), 0, "one of two was used by the hit");
 }
 

@@ -248,7 +248,7 @@ async fn what_is_chosen_for_each_charge_stays_chosen() {
 
     // What a client may not have is denied, whoever else may.
     let wide = TokenBucket::new(rate!("100/w"));
-    quota.charge(credit("a").await.limit(wide).cost(1));
+    quota.charge(credit("a").await.strategy(wide).cost(1));
     quota.charge(credit("b").await.cost(6));
     assert!(quota.apply().await.is_err());
     quota.give_up();

@@ -235,7 +235,7 @@ fn ones_own_code_decides_what_becomes_of_each() {
                 match text(denial.message).as_str() {
                     "drop" => WsAnswer::Drop,
                     "notice" => WsAnswer::Notice,
-                    "reply" => WsAnswer::Reply(Message::text(format!("told: {}", denial.told))),
+                    "reply" => WsAnswer::Reply(Message::text(format!("told: {}", denial.notified))),
                     "delay" => WsAnswer::DelayOrClose,
                     "raise" => WsAnswer::Raise,
                     "pass" => WsAnswer::Pass,

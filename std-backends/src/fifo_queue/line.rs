@@ -64,7 +64,12 @@ impl MovedWakers {
 }
 
 impl Turns {
-    pub(super) fn enter(&mut self, key: u64, turn: DelayTurn, receipts: Vec<Receipt>) -> (Ticket, MovedWakers) {
+    pub(super) fn enter(
+        &mut self,
+        key: u64,
+        turn: DelayTurn,
+        receipts: Vec<Receipt>,
+    ) -> (Ticket, MovedWakers) {
         let number = self.entered;
         // Free turns that were due before this one was given are over.
         self.entered += 1;

@@ -32,7 +32,7 @@ fn ask(stage: &Stage) -> WsAction<Message> {
     let stage = stage.clone();
     WsAction::ask(move |denial: &WsDenial<'_, Message>| {
         let (client, outcome) = (name(denial.client), ledger::outcome(denial.outcome));
-        let known = if denial.told { ", who knows" } else { "" };
+        let known = if denial.notified { ", who knows" } else { "" };
         stage.note(&format!("  asked: {} {outcome} for {client}{known}", denial.throttle));
         for limit in denial.limits {
             stage.note(&format!("  asked: {} {}", limit.name, ledger::decision(&limit.decision)));
