@@ -1,5 +1,5 @@
-//! A storage on files in a directory, one for each key. `LockedStorage` turns any store with get and set into a
-//! storage.
+//! A storage on files in a directory, one for each key. `LockedStorage` turns any store with get and set
+//! into a storage.
 //!
 //! The program then checks the duties of storages one by one. Do the same with your own store.
 

@@ -1,3 +1,7 @@
+// In these docs no file lies beside the README: its links lead to the definitions that come first.
+#![doc = include_str!("guide/links.md")]
+#![doc = include_str!("readme_links.md")]
+#![doc = ""]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(docsrs, doc(auto_cfg(hide(target_has_atomic, values("ptr")))))]

@@ -5,9 +5,9 @@
 //! | to exclude | choose |
 //! |---|---|
 //! | threads and tasks of one process | [`MemoryLock`] |
-//! | processes, by one Redis | [`RedisLock`](crate::RedisLock) |
-//! | processes, by a majority of independent Redis servers | [`Redlock`](crate::Redlock) |
-//! | processes, by Memcached | [`MemcachedLock`](crate::MemcachedLock) |
+//! | processes, by one Redis | [`RedisLock`] |
+//! | processes, by a majority of independent Redis servers | [`Redlock`] |
+//! | processes, by Memcached | [`MemcachedLock`] |
 //!
 //! Every grant ends after its [`Ttl`], so a holder that has died blocks others for no longer. Every grant has
 //! a fencing token that is larger than those before it: pass the token to what the lock protects, and let

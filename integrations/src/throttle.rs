@@ -36,5 +36,5 @@ pub use registry::Registry;
 pub(crate) use rejection::Cause;
 pub use rejection::Rejection;
 pub use settings::{ClientShare, Enforcement};
-pub(crate) use settlement::ReceiptOf;
+pub(crate) use settlement::ChargeReceipt;
 pub use tenants::Tenants;

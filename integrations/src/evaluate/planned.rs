@@ -21,7 +21,7 @@ use crate::identify::ClientKey;
 use crate::middleware::admission::Completion;
 use crate::middleware::background::{SpawnFn, spawn_or_return};
 use crate::observe::RequestOutcome;
-use crate::throttle::{DelayTimer, Plan, Profile, ReceiptOf, SkipReason, Skipped, Throttle};
+use crate::throttle::{DelayTimer, Plan, Profile, ChargeReceipt, SkipReason, Skipped, Throttle};
 
 /// A throttle with its plan for one request.
 pub(crate) struct PlannedThrottle<S: Strategy, M> {
@@ -208,7 +208,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for RequestAccoun
         self.throttle.show_key(&self.plan, show);
     }
 
-    fn refund(&self, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Reply<S::Verdict> {
+    fn refund(&self, hit: Hit<S::Cost>, receipt: ChargeReceipt<S>) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Refund(hit, receipt))
     }
 

@@ -8,7 +8,7 @@ use traffik_core::storage::{BoxFuture, DelayLine, DelayTurn, Reply, ReturningTur
 use traffik_core::{ErasedKey, Hit, Outcome, Receipts, Strategy, Verdict};
 
 use crate::middleware::background::SpawnFn;
-use crate::throttle::{ReceiptOf, Watch};
+use crate::throttle::{ChargeReceipt, Watch};
 
 /// The account that a turn was charged to.
 pub(crate) trait TurnAccount<S: Strategy>: Send + Sync {
@@ -17,7 +17,7 @@ pub(crate) trait TurnAccount<S: Strategy>: Send + Sync {
     /// Passes its key to `show`. Hits of different classes wait in queues of their own.
     fn show_key(&self, show: &mut dyn FnMut(&dyn ErasedKey));
 
-    fn refund(&self, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Reply<S::Verdict>;
+    fn refund(&self, hit: Hit<S::Cost>, receipt: ChargeReceipt<S>) -> Reply<S::Verdict>;
 
     fn spawner(&self) -> Option<&Arc<SpawnFn>>;
 }
@@ -30,7 +30,7 @@ pub(crate) struct DelayedTurn<S: Strategy> {
     ticket: Option<Ticket>,
     hit: Hit<S::Cost>,
     /// The receipt of the charge; `None` once the turn has come or is given up.
-    charged: Option<ReceiptOf<S>>,
+    charged: Option<ChargeReceipt<S>>,
     /// The wait, counted from the start of `watch`.
     wait: Duration,
     watch: Watch,
@@ -148,6 +148,6 @@ impl<S: Strategy> Drop for DelayedTurn<S> {
 }
 
 /// Takes the last turn of a key out of its queue, if it is free.
-fn begin<S: Strategy>(account: &dyn TurnAccount<S>, key: u64) -> Option<(ReturningTurn<'_>, ReceiptOf<S>)> {
+fn begin<S: Strategy>(account: &dyn TurnAccount<S>, key: u64) -> Option<(ReturningTurn<'_>, ChargeReceipt<S>)> {
     ReturningTurn::begin(account.wait_queue()?.line()?, key)
 }

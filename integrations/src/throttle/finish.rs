@@ -8,14 +8,14 @@ use traffik_core::{Op, Strategy};
 
 use super::handle::Throttle;
 use super::plan::Plan;
-use super::settlement::{Bill, ReceiptOf, Settlement};
+use super::settlement::{Bill, ChargeReceipt, Settlement};
 use crate::middleware::admission::Completion;
 use crate::middleware::background::BackgroundFuture;
 use crate::middleware::body::BodyMeter;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Returns the work that remains for a request that was charged.
-    pub(crate) fn left(&self, plan: Arc<Plan<S, M>>, receipt: ReceiptOf<S>, response: &Parts) -> Completion {
+    pub(crate) fn left(&self, plan: Arc<Plan<S, M>>, receipt: ChargeReceipt<S>, response: &Parts) -> Completion {
         match &self.0.after {
             Settlement::Nothing => Completion::default(),
             Settlement::ChargeIf(counts) if counts(response) => Completion::default(),
@@ -35,7 +35,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     pub(crate) fn give_back(
         &self,
         plan: &Plan<S, M>,
-        receipt: ReceiptOf<S>,
+        receipt: ChargeReceipt<S>,
     ) -> Option<BoxFuture<'static, ()>> {
         let done = self.awaitable(self.apply(plan, &Op::Refund(plan.hit, receipt)));
         // With a spawner the future is dropped here, which starts it in the background.
@@ -62,7 +62,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 struct BodySettlement<S: Strategy, M> {
     throttle: Throttle<S, M>,
     plan: Arc<Plan<S, M>>,
-    receipt: ReceiptOf<S>,
+    receipt: ChargeReceipt<S>,
     bill: Bill<S>,
 }
 

@@ -16,11 +16,11 @@ pub(crate) enum Settlement<S: Strategy> {
 }
 
 /// The receipt of a strategy's verdict.
-pub(crate) type ReceiptOf<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
+pub(crate) type ChargeReceipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
 /// Returns the operation for the difference between a charge and the true cost of a body of this length.
 pub(super) type Bill<S> =
-    Box<dyn Fn(Hit<<S as Strategy>::Cost>, ReceiptOf<S>, u64) -> Option<Op<S>> + Send + Sync>;
+    Box<dyn Fn(Hit<<S as Strategy>::Cost>, ChargeReceipt<S>, u64) -> Option<Op<S>> + Send + Sync>;
 
 impl<S: Strategy<Cost = u32>> Settlement<S> {
     /// Settles by `cost`, a function of the head and the length of the body in bytes.

@@ -10,7 +10,7 @@ use traffik_core::{ErasedKey, Hit, Key, Op, Origin, Strategy};
 use crate::evaluate::TurnAccount;
 use crate::middleware::background::SpawnFn;
 use crate::observe::RequestOutcome;
-use crate::throttle::{Client, Profile, ReceiptOf, nothing_fixed};
+use crate::throttle::{Client, Profile, ChargeReceipt, nothing_fixed};
 
 /// A client of a throttle, with its key made ready.
 pub(super) struct ClientMeter<S: Strategy, M> {
@@ -97,7 +97,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for ClientMeter<S
         show(self);
     }
 
-    fn refund(&self, hit: Hit<S::Cost>, receipt: ReceiptOf<S>) -> Reply<S::Verdict> {
+    fn refund(&self, hit: Hit<S::Cost>, receipt: ChargeReceipt<S>) -> Reply<S::Verdict> {
         match self.apply(&Op::Refund(hit, receipt)) {
             CheckReply::Limit(reply, _) => reply,
             CheckReply::Disabled => Reply::ready(Err(nothing_fixed())),

@@ -16,6 +16,7 @@ mod messages;
 mod nodes;
 mod own;
 mod page;
+mod readme;
 mod rules;
 mod upstream;
 mod websocket;

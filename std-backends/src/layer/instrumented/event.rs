@@ -63,8 +63,8 @@ pub struct CallEvent<'a> {
     pub ended: CallResult,
     /// The duration of the call, in whole microseconds.
     pub took: Duration,
-    /// The [node](traffik_core::storage::AsyncStorage::node) that keeps the key, or all of the keys. `None` for a storage that is
-    /// a single node, and for keys on several nodes.
+    /// The [node](traffik_core::storage::AsyncStorage::node) that keeps the key, or all of the keys. `None` for
+    /// a storage that is a single node, and for keys on several nodes.
     pub node: Option<&'a Arc<str>>,
     /// The failure, if the call failed.
     pub failure: Option<&'a BackendError>,
