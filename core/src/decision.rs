@@ -34,8 +34,8 @@ pub use verdict::Verdict;
 /// # Ok::<(), traffik::StorageError>(())
 /// ```
 ///
-/// It holds raw figures. A division is made when its figure is read, so that a caller who only asks whether a
-/// hit may pass pays for none.
+/// It keeps its figures undivided, and divides when one is read. So a caller that reads only
+/// [`is_allowed`](Self::is_allowed) pays for no division.
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Decision {
@@ -63,7 +63,7 @@ pub struct Decision {
 
 /// The source of the time until more can be had.
 ///
-/// A delay and a denial have a wait of their own in the field that holds the source of the others.
+/// A delay and a denial keep their own wait in the field `wait`, where other decisions keep this source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MoreSource {
     /// The time is not known.
@@ -206,7 +206,7 @@ impl Decision {
         self
     }
 
-    /// Sets the rate, where its limit is another than what can be had at once.
+    /// Sets the rate, where its limit differs from the cost that can be had at once.
     pub const fn with_rate(mut self, rate: Rate) -> Self {
         (self.quota, self.window) = (rate.limit(), rate.period_micros());
         self

@@ -28,7 +28,7 @@ pub enum StrategyError {
     Capacity(CapacityError),
     /// A text or a pair of numbers is not a [`Ratio`].
     Ratio(RatioError),
-    /// The threshold of an [`Adaptive`](crate::Adaptive) limit is 0 or above 1.
+    /// The threshold of an [`Adaptive`](crate::Adaptive) limit is less than a millionth, or above 1.
     Threshold(Ratio),
     /// The reduction of an [`Adaptive`](crate::Adaptive) limit is not below 1.
     Reduction(Ratio),
@@ -43,7 +43,7 @@ pub enum StrategyError {
         /// The most buckets that fit.
         most: u32,
     },
-    /// The mean of a [`CostBased`](crate::CostBased) bucket looks back no hits.
+    /// The window of the mean of a [`CostBased`](crate::CostBased) bucket is 0 hits.
     EmptyWindow,
     /// The floor of a [`CostBased`](crate::CostBased) bucket is 0 or above 1.
     CostBasedFloor,
@@ -115,8 +115,7 @@ texts! { StrategyError:
     Self::Capacity(error) => "{error}",
     Self::Ratio(error) => "{error}",
     Self::Threshold(ratio) =>
-        "the threshold is the load at which an adaptive limit falls: above 0 and at most 1, such as 80%, \
-        not {ratio}",
+        "the threshold is the load at which an adaptive limit falls: 1/1000000 to 1, such as 80%, not {ratio}",
     Self::Reduction(ratio) =>
         "the reduction multiplies the factor of an adaptive limit: below 1, such as 60%, not {ratio}",
     Self::Recovery(ratio) =>

@@ -10,9 +10,9 @@ use crate::Key;
 /// number up to 4 294 967 295. Count requests, or the tokens of a language model, one by one. Bytes beyond 4
 /// GiB need a larger unit, the same one for rate and cost:
 ///
-/// | unit | largest limit | a hit counts for more than it is, by less than |
+/// | unit | limits below | rounding adds less than |
 /// |---|---|---|
-/// | 1 byte | 4 GiB | 0 |
+/// | 1 byte | 4 GiB | 1 byte, so nothing |
 /// | 1 KiB (`1 << 10`) | 4 TiB | 1 KiB |
 /// | 1 MiB (`1 << 20`) | 4 PiB | 1 MiB |
 ///
@@ -43,9 +43,9 @@ pub trait Cost: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
 
     /// Returns the cost of an amount, such as of bytes, in units of this size; of a pair, the same for both.
     ///
-    /// It rounds up, so that nothing is free. An amount that exceeds a cost, or a unit of 0, costs
-    /// `u32::MAX`, which every smaller limit refuses for ever. So a cost is never less than its amount, as
-    /// `amount as u32` can be.
+    /// It rounds up, so that nothing is free. An amount beyond 32 bits, or a unit of 0, costs `u32::MAX`,
+    /// which every smaller limit refuses for ever. So a cost never wraps around to a small one, as
+    /// `amount as u32` does.
     #[must_use]
     fn in_units(amount: u64, unit: u64) -> Self {
         // cost = ceil(amount / unit), and u32::MAX at most.
@@ -152,8 +152,8 @@ impl Label {
     }
 }
 
-/// The label of a name that is written in the program. A name from elsewhere takes [`Label::named`], so that
-/// its author thinks of whether a client wrote it.
+/// The label of a name that is written in the program. A name from elsewhere needs [`Label::named`], so that
+/// the caller considers whether a client wrote it.
 impl From<&'static str> for Label {
     fn from(name: &'static str) -> Self {
         Self::named(name)
@@ -224,11 +224,10 @@ impl Class {
         Self { instance: instance.into(), ..self }
     }
 
-    /// Returns the key by which a queue knows the hits of this class that wait for `key`; for the default
-    /// class that is `key` itself.
+    /// Returns the key under which hits of this class queue for `key`; `key` itself for the default class.
     ///
-    /// Each class waits on its own. Behind a hit of another class, which has to leave a reserve or has used
-    /// its share, it would lose what only it may have.
+    /// Each class has a queue of its own. Behind a class that must leave a reserve, or has used its share, a
+    /// waiter would miss cost that only its own class may take.
     #[doc(hidden)]
     #[must_use]
     pub fn waiting_for<K: Key + ?Sized>(self, key: &K) -> impl Key {
@@ -236,7 +235,7 @@ impl Class {
     }
 }
 
-/// A key, and the class of those who wait for it.
+/// A key, and the class of its waiters.
 struct ClassKey<'a, K: ?Sized> {
     key: &'a K,
     class: Class,

@@ -54,7 +54,7 @@ pub use storage::agrees as storage_agrees;
 pub use strategies::at_most;
 pub use waits::waits_are_exact;
 
-// These types stand in signatures; users need not name them.
+// A type of signatures that users do not name.
 #[doc(hidden)]
 pub use run::BrokenLaw;
 
@@ -180,10 +180,10 @@ pub fn never_starved<S: Bounds>(strategy: &S, run: &[Step]) -> LawResult {
 pub fn denial_is_free<S: Strategy>(strategy: &S, run: &[Step]) -> LawResult {
     follow(strategy, run, |at, step, before, verdict, after| {
         let denied = !verdict.outcome().is_allowed();
-        // Classes may have limits of their own, and a state drains at the rate of the limit asked last.
+        // Classes may have limits of their own, and a state drains at the rate of the last check's limit.
         let mut earlier = run.iter().take(at);
-        let may_be_noted = strategy.records_demand() || earlier.any(|earlier| earlier.class != step.class);
-        if denied && may_be_noted {
+        let may_write = strategy.records_demand() || earlier.any(|earlier| earlier.class != step.class);
+        if denied && may_write {
             let mut again = after.clone();
             let verdict = strategy.decide(&mut again, &step.hit(), step.at);
             let once = !verdict.outcome().is_allowed() && !verdict.is_dirty() && again == *after;

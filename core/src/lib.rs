@@ -1,8 +1,8 @@
 //! Rate limiting as pure functions: every algorithm of traffik, without an operating system.
 //!
 //! A [`Strategy`] decides on one [`Hit`] from a [`State`] and the time. It reads no clock, draws no random
-//! number, allocates nothing and uses integers only. A [`Storage`] runs it atomically for one key. A
-//! [`Limiter`] puts the two together:
+//! number and uses integers only. It allocates nothing, except for `HeapLog` (feature `alloc`). A [`Storage`]
+//! runs it atomically for one key. A [`Limiter`] puts the two together:
 //!
 //! ```
 //! use traffik::{Fixed, Gcra, Limiter, ManualClock, Rate, Timestamp};

@@ -23,12 +23,12 @@ pub use future::AsyncLimiter;
 /// Choose it where the storage answers at once; for Redis, Memcached or a storage in layers choose
 /// `AsyncLimiter`, which has the same verbs. Most callers want [`check`](Self::check).
 ///
-/// | verb | charges | answers |
+/// | verb | charges | returns |
 /// |---|---|---|
 /// | [`check`](Self::check), [`check_n`](Self::check_n) | if admitted | whether the hit may pass |
-/// | [`check_many`](Self::check_many) | each key that admits | each of several keys |
+/// | [`check_many`](Self::check_many) | each key that admits | a verdict for each of several keys |
 /// | [`check_together`](Self::check_together) | all keys or none | whether all of several keys admit |
-/// | [`until_ready`](Self::until_ready) | once admitted | waits until the hit may pass |
+/// | [`until_ready`](Self::until_ready) | once admitted | the verdict, once the hit may pass |
 /// | [`status`](Self::status), [`peek`](Self::peek) | nothing | the figures of now, or those after a hit |
 /// | [`charge`](Self::charge) | always | the figures left behind |
 /// | [`refund`](Self::refund), [`reset`](Self::reset) | gives back | the figures left behind |
@@ -54,10 +54,11 @@ pub use future::AsyncLimiter;
 ///
 /// * [`Full`](crate::ErrorKind::Full): the storage has no room for another key, and its policy is to
 ///   [refuse](crate::storage::WhenFull::Refuse) new keys.
-/// * [`Contended`](crate::ErrorKind::Contended): the caller itself is using the storage. Only a strategy that
-///   calls back into its own storage can meet this.
+/// * [`Contended`](crate::ErrorKind::Contended): the caller is using the storage already. Only a strategy
+///   that calls back into its own storage causes this.
 ///
-/// `Memory` and [`Fixed`](crate::Fixed) evict by default, so their checks do not fail.
+/// `Memory` and [`Fixed`](crate::Fixed) evict by default, so they never fail with `Full` unless you choose to
+/// refuse.
 #[derive(Clone, Debug)]
 pub struct Limiter<S, M> {
     strategy: S,
@@ -327,7 +328,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
         Ok(self.strategy.stat(&self.storage.load(key)?, class, self.now()))
     }
 
-    /// Applies any operation, at the present.
+    /// Applies any operation, at the present time of the storage's clock.
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@ impl<S: Strategy> Clone for Op<S> {
 impl<S: Strategy> Copy for Op<S> {}
 
 impl<S: Strategy> Op<S> {
-    /// Runs the operation on a state. Returns the verdict, and whether the state was changed.
+    /// Runs the operation on a state. Returns the verdict, and whether the state has to be written back.
     pub fn apply(&self, strategy: &S, state: &mut S::State, now: Timestamp) -> (S::Verdict, bool) {
         let verdict = self.run(strategy, state, now);
         let written = self.writes(&verdict);
@@ -74,7 +74,7 @@ impl<S: Strategy> Op<S> {
         strategy.peek(state, &hit, now)
     }
 
-    /// Reports whether the operation changed the state, given its verdict.
+    /// Reports whether the state has to be written back after this operation, given its verdict.
     #[inline]
     pub fn writes(&self, verdict: &S::Verdict) -> bool {
         match self {

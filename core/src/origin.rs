@@ -3,9 +3,9 @@
 named! {
     /// The origin of a decision: the store, or what replaces it.
     ///
-    /// Read it from a [`Decision`](crate::Decision) to tell an answer of the store from one without it. A
-    /// storage sets the first three; a throttle for requests sets the others, for requests that it passed or
-    /// refused without a decision.
+    /// Read it from a [`Decision`](crate::Decision) to see whether the store decided. A storage sets the
+    /// first three variants. A throttle for requests sets the others, for requests that it passed or refused
+    /// by a rule of its own.
     ///
     /// ```
     /// use traffik::{Limiter, Memory, Origin, TokenBucket, rate};
@@ -22,7 +22,7 @@ named! {
         /// The storage that holds the state decided.
         #[default]
         Store = "store",
-        /// A cache of denials repeated what the storage said before, without asking it again.
+        /// A cache repeated an earlier denial of the storage, without another call.
         DenyCache = "deny-cache",
         /// The fallback of a storage that cannot be reached decided.
         Fallback = "fallback",

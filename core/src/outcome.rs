@@ -53,7 +53,7 @@ impl Outcome {
         matches!(self, Self::Allow { .. })
     }
 
-    /// Returns this outcome `by` microseconds later; `None` if the denial is over by then.
+    /// Returns this outcome `by` microseconds later; `None` if the wait of a denial has ended by then.
     pub(crate) fn aged_by(self, by: u64) -> Option<Self> {
         let by = Duration::from_micros(by);
         match self {

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_told_exactly() {
+    fn rates_are_exact() {
         let rate: Rate = "3/31d".parse().unwrap();
         assert_eq!(rate.rpd(), Ratio::new(3, 31).ok());
         assert_eq!(rate.rps(), Ratio::new(3, 31 * 86_400).ok());

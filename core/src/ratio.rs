@@ -80,7 +80,8 @@ impl Ratio {
         self.den
     }
 
-    /// Returns the nearest floating-point number, for people to read: no limit is computed with it.
+    /// Returns the ratio as a rounded floating-point number, for people to read: no limit is computed with
+    /// it.
     ///
     /// ```
     /// use traffik::{Ratio, rate};

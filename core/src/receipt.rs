@@ -1,10 +1,10 @@
-//! The receipt of an admission, by which a refund gives back exactly what it took.
+//! The receipt of an admission, by which a refund gives back no more than the admission took.
 
 use core::fmt;
 
 use crate::Timestamp;
 
-/// The receipt of an admission: a refund by it gives back exactly what the admission took.
+/// The receipt of an admission: a refund by it gives back what is still in use of that admission.
 ///
 /// Keep it beside the request. It is opaque and small, and can travel to a store.
 ///
@@ -45,7 +45,7 @@ impl Receipt {
         self.at
     }
 
-    /// Writes down which of two storages admitted the hit, the second or the first, for a layer that chooses
+    /// Records which of two storages admitted the hit, the second or the first, for a layer that chooses
     /// between them.
     ///
     /// A receipt has room for eight such layers around each other.
@@ -54,7 +54,7 @@ impl Receipt {
         self.routes = self.routes << 1 | is_second as u8;
     }
 
-    /// Takes out the route that was pushed last: whether it was the second storage.
+    /// Removes the route that was pushed last, and reports whether it led to the second storage.
     pub const fn pop_route(&mut self) -> bool {
         let is_second = self.routes & 1 == 1;
         self.routes >>= 1;

@@ -78,7 +78,7 @@ pub(crate) fn as_of(due: &Range<Timestamp>, now: Timestamp) -> Timestamp {
 ///
 /// * An operation MUST be one atomic step for its key.
 /// * A state MUST NOT be dropped before [`Strategy::expires_at`], unless the storage documents and counts it.
-/// * A denial MUST NOT write.
+/// * A denial MUST NOT write, unless its verdict is [dirty](Verdict::is_dirty).
 /// * A storage MUST tell keys apart at least as well as a keyed 64-bit hash does, or else document the odds.
 ///
 /// The storage owns the clock, since states hold times.
@@ -127,7 +127,7 @@ pub trait Storage<S: Strategy> {
     /// Fails if the storage cannot answer, with the [`ErrorKind`] that says why.
     fn apply<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S>;
 
-    /// Applies an operation to the state of a key, at the present.
+    /// Applies an operation to the state of a key, at the present time of this storage's clock.
     ///
     /// # Errors
     ///
@@ -163,12 +163,13 @@ pub trait Storage<S: Strategy> {
 
     /// Checks one hit on several keys: charges all of them, or none.
     ///
-    /// Defaults to one check after another, with a refund of those charged if a later one denies. Others may
-    /// then see a key charged for a moment. A storage that can decide in one step overrides this.
+    /// Defaults to one check after another, with a refund of the charged keys if a later one denies. Others
+    /// may then see a key charged for a moment. A storage that can decide in one step overrides this.
     ///
     /// # Errors
     ///
-    /// Fails if the storage cannot answer, with the [`ErrorKind`] that says why.
+    /// Fails if the storage cannot answer, with the [`ErrorKind`] that says why. The default has then
+    /// refunded the charged keys, unless a refund failed too.
     fn check_together<K: Key + ?Sized, const N: usize>(
         &self,
         strategy: &S,
@@ -179,10 +180,10 @@ pub trait Storage<S: Strategy> {
         check_in_turn(self, strategy, keys, hit, now)
     }
 
-    /// Returns the queue of those who [wait](crate::Limiter::until_ready) for a key, the same one on every
+    /// Returns the queue of the [waiters](crate::Limiter::until_ready) for each key, the same one on every
     /// call.
     ///
-    /// Defaults to `None`: they wait in no order.
+    /// Defaults to `None`: waiters are served in no order.
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         None
     }

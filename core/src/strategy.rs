@@ -55,7 +55,7 @@ pub use crate::hit::{Class, Cost, Hit, Label};
 pub use crate::hours::Hours;
 pub use crate::op::Op;
 
-// These types stand in signatures; users need not name them.
+// Types of signatures that users do not name.
 #[doc(hidden)]
 #[cfg(feature = "alloc")]
 pub use sliding_log::{Heap, HeapLogState};
@@ -154,12 +154,13 @@ pub trait Strategy: Clone + Send + Sync + 'static {
 
     /// Moves a state to the present if the clock must have been set back, and reports whether it did.
     ///
-    /// The clock must have been set back if the state lies further ahead of `now` than this limit lasts, and
-    /// further than 1 second. The cost in use stays in use, and drains from now on.
+    /// A state that lies ahead of `now` by at most 1 second MUST stay: that may be a late reading. One that
+    /// lies further ahead, and by more than [`max_ttl`](Self::max_ttl), MUST move. In between a strategy may
+    /// do either. The cost in use stays in use, and drains from now on.
     ///
-    /// A storage calls this when a hit is denied, if no other process writes by another clock. Without it,
-    /// the hit would be denied until the clock has caught up. Stores that several clocks write to forget such
-    /// a state by its time to live instead.
+    /// A storage calls this if no other process writes to it by another clock. Without it, a key would be
+    /// denied until the clock has caught up. Stores that several clocks write to forget such a state by its
+    /// time to live instead.
     fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
         let _ = (state, now);
         false

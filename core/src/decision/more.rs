@@ -14,8 +14,9 @@ impl Decision {
     /// [wait](Self::retry_after) until the hit would pass.
     ///
     /// Returns `None` if nothing is in use, if no more can ever be had, or if the time is not known. It is
-    /// not known for an admission by a [`SlidingLog`], by a [`FairShare`] or [`Regions`] that spill over if
-    /// something is left, and by a strategy of your own that does not [set](Self::with_more_after) it.
+    /// not known for an admission by a [`SlidingLog`], or by a strategy of your own that does not
+    /// [set](Self::with_more_after) it. Nor is it known while something remains of a [`FairShare`], or of
+    /// [`Regions`] that spill over.
     ///
     /// [`FairShare`]: crate::FairShare
     /// [`Regions`]: crate::Regions

@@ -78,11 +78,11 @@ fn a_decision_takes_no_more_than_its_figures() {
 }
 
 #[test]
-fn more_is_told_of_what_waits_for_nothing_else() {
+fn the_time_until_more_is_kept_unless_a_wait_replaces_it() {
     let decision = Decision::allow(10, 7, SECOND * 9).with_more_after(Some(SECOND));
     assert_eq!(decision.more_after(), Some(SECOND));
     assert_eq!(decision.with_more_after(None).more_after(), None);
-    assert_eq!(Decision::allow(10, 7, SECOND).more_after(), None, "not said");
+    assert_eq!(Decision::allow(10, 7, SECOND).more_after(), None, "not set");
     let denied = decision.with_outcome(Outcome::Deny { retry_after: SECOND * 3 });
     assert_eq!(denied.more_after(), denied.retry_after());
     assert_eq!(denied.with_more_after(Some(SECOND)), denied, "a denial says it by its wait");
@@ -90,7 +90,7 @@ fn more_is_told_of_what_waits_for_nothing_else() {
     assert_eq!(decision.with_outcome(Outcome::Never).more_after(), Some(SECOND));
     assert_eq!(decision.delayed(SECOND).more_after(), None);
     assert_eq!(Decision::unlimited().with_more_after(Some(SECOND)).more_after(), None);
-    // What goes by first goes to the reserve.
+    // The cost that comes back first fills the reserve.
     assert_eq!(decision.with_reserve(7).more_after(), Some(SECOND));
     assert_eq!(decision.with_reserve(8).more_after(), None);
     let later = |by| decision.aged_by(by).and_then(|it| it.more_after());

@@ -32,8 +32,8 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
 
     /// Returns how depleted the limit is; of several limits, the most depleted.
     ///
-    /// The number counts how often the rest has halved: from 0 (over half is left) to at most 64, and 255
-    /// once not even a cost of 1 is left.
+    /// The number counts how often the rest has halved, by powers of two: from 0 (over half is left) to at
+    /// most 63, and 255 once not even a cost of 1 is left.
     fn pressure(&self) -> u8;
 
     /// Returns the receipt of the charge; meaningless unless the hit was admitted.
@@ -49,7 +49,7 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     /// Calls `change` with each of the receipts, for a layer that writes into them which storage admitted the
     /// hit.
     ///
-    /// Defaults to nothing: the hit then counts as admitted by the storage that is asked first.
+    /// Defaults to no call: the hit then counts as admitted by the layer's first storage.
     fn for_each_receipt_mut(&mut self, change: &mut dyn FnMut(&mut Receipt)) {
         let _ = change;
     }
@@ -60,7 +60,7 @@ pub trait Verdict: Clone + PartialEq + fmt::Debug + Send + 'static {
     /// Returns this verdict as it is `by` microseconds later, if nothing else has happened.
     ///
     /// Its waits are shorter by that time, and its other figures stay. A cache of denials answers with it.
-    /// Returns `None` if the wait of a denial in it is over by then. Defaults to `None`.
+    /// Returns `None` if the wait of a denial in it has ended by then. Defaults to `None`.
     fn aged_by(&self, by: u64) -> Option<Self> {
         let _ = by;
         None

@@ -174,7 +174,7 @@ pub async fn denial_writes_nothing<S: Strategy>(
 
 /// Law 11: an operation on one key does not change another, whatever their names.
 ///
-/// The names are empty, or hold spaces, line ends, zero bytes, other bytes than text, 300 bytes, or the
+/// The names are empty, or hold spaces, line ends, zero bytes, other bytes than text, up to 301 bytes, or the
 /// beginning of another name. Waits for the storage's answers; a dropped future leaves these keys as they
 /// are.
 ///

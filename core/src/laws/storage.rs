@@ -24,7 +24,7 @@
 //! | a peek charges nothing | [`peek_is_free`] | |
 //! | a load returns the state | [`load_tells_the_state`] | |
 //! | racers for one key admit exactly the limit | [`racers_admit_the_limit`] | threads |
-//! | a clock that was set back locks no key out | [`clock_may_be_set_back`] | |
+//! | a clock that was set back locks no key out | [`clock_may_be_set_back`] | how to set the clock |
 //! | bytes that are no state count as a key never seen | [`corrupt_is_never_seen`] | how to write them |
 
 use core::cell::Cell;
@@ -86,7 +86,7 @@ pub fn denial_writes_nothing<S: Strategy>(
 
 /// Law 11: an operation on one key does not change another, whatever their names.
 ///
-/// The names are empty, or hold spaces, line ends, zero bytes, other bytes than text, 300 bytes, or the
+/// The names are empty, or hold spaces, line ends, zero bytes, other bytes than text, up to 301 bytes, or the
 /// beginning of another name. The storage needs room for 27 keys.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use crate::{Decision, Outcome, Strategy, Timestamp, Verdict};
 /// * More remains after exactly `more_after`, and not one microsecond earlier.
 /// * The state is fresh after exactly `reset_after`.
 ///
-/// They hold for the state that the denial leaves, with the demand it may have recorded.
+/// They hold for the state that the decision leaves, with the demand that a denial may have recorded.
 ///
 /// # Errors
 ///

@@ -36,7 +36,8 @@ impl WaitBound for NoBound {
         pending()
     }
 
-    /// Refunds at once. It is never called, so the future needs no room for it.
+    /// Refunds at once, so that the waiting future keeps no room for a refund. A wait without a bound never
+    /// gives up, so nothing calls it.
     fn refund<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
         &self,
         limiter: &L,
@@ -44,12 +45,11 @@ impl WaitBound for NoBound {
         refunds: PendingRefunds<'_, S, impl Into<Hit<S::Cost>> + Copy>,
     ) -> impl Future<Output = ()> {
         refunds.refund_now(limiter, key);
-        // A future that has nothing to wait for, since the refund is made by now.
         ready(())
     }
 }
 
-/// A bound of so much time from its creation on.
+/// A bound of `within`, counted from its creation.
 pub(super) struct TimeBound<'a, T, W> {
     timer: &'a T,
     within: Duration,
@@ -57,7 +57,7 @@ pub(super) struct TimeBound<'a, T, W> {
 }
 
 impl<'a, T: Timer> TimeBound<'a, T, ()> {
-    /// Starts the time by this timer.
+    /// Creates a bound that this timer measures from now on.
     pub(super) fn new(timer: &'a T, within: Duration) -> TimeBound<'a, T, impl Fn() -> Option<Duration>> {
         TimeBound { timer, within, watch: timer.stopwatch() }
     }

@@ -1,4 +1,4 @@
-//! An admission with a delay, which gives its turn up when it is dropped before its time.
+//! An admission with a delay, which gives up its turn when it is dropped early.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -10,7 +10,7 @@ use crate::storage::{DelayLine, DelayTurn, ReturningTurn, Ticket};
 use crate::strategy::ReceiptOf;
 use crate::{Hit, Key, Receipts, Strategy, Verdict};
 
-/// An admission that may proceed only after a delay. Dropping it gives its turn up.
+/// An admission that may proceed only after a delay. Dropping it gives up its turn.
 pub(super) struct DelayedAdmission<'a, S, L, K, H, W>
 where
     S: Strategy,
@@ -36,7 +36,7 @@ enum LinePosition {
     InLine(Ticket),
     /// Outside of any line: there is none, or its turn fits no other hit.
     OutsideLine,
-    /// Gone: it has left, or its turn is about to be refunded.
+    /// Out of the line: the admission has proceeded, or its turn is about to be refunded.
     Departed,
 }
 
@@ -57,7 +57,8 @@ where
         wait: Duration,
         watch: W,
     ) -> Self {
-        // A timer without a stopwatch cannot tell how long a sooner turn is away, so it stays outside.
+        // A timer without a stopwatch cannot measure the way to a sooner turn, so the admission stays
+        // outside.
         let line = line_of(limiter).filter(|_| watch().is_some());
         let position = match (line, DelayTurn::of(&verdict, hit.into().cost)) {
             (Some(line), Some(turn)) => {
@@ -70,18 +71,18 @@ where
         if delayed.poll_sooner(&mut Context::from_waker(Waker::noop()))
             && let (LinePosition::InLine(ticket), Some(line)) = (position, line)
         {
-            // It took a sooner turn that was free; its own, which is free now, is refunded.
+            // The admission took a free turn that is sooner, so the turn that it was given is refunded.
             PendingRefunds::InLine(line, ticket.key, hit).refund_now(limiter, key);
         }
         delayed
     }
 
-    /// Returns how long it still waits: `wait - passed`.
+    /// Returns how long the admission still has to wait: `wait - passed`.
     pub(super) fn left(&self) -> Duration {
         self.wait.saturating_sub((self.watch)().unwrap_or_default())
     }
 
-    /// Reports whether it has moved up to a sooner turn.
+    /// Reports whether the admission has moved up to a sooner turn, and shortens its wait if so.
     pub(super) fn poll_sooner(&mut self, context: &mut Context<'_>) -> bool {
         let LinePosition::InLine(ticket) = self.position else { return false };
         let sooner = line_of(self.limiter).map(|line| line.poll_sooner(ticket, context));
@@ -90,7 +91,7 @@ where
         true
     }
 
-    /// Leaves with its turn. Returns the verdict, with the receipts of the turn that it has now.
+    /// Leaves the line to proceed. Returns the verdict, with the receipts of the turn that it has now.
     pub(super) fn leave(&mut self) -> S::Verdict {
         let mut verdict = self.verdict.clone();
         if let (LinePosition::InLine(ticket), Some(line)) = (self.position, line_of(self.limiter)) {
@@ -101,7 +102,7 @@ where
         verdict
     }
 
-    /// Gives its turn up, so that others move up. Returns the refunds that are due.
+    /// Gives up the turn, so that others move up. Returns the refunds that are due.
     pub(super) fn give_up(&mut self) -> PendingRefunds<'a, S, H> {
         // Invariant: the position becomes `Departed` at once, so a turn is given up only once.
         let refunds = match (self.position, line_of(self.limiter)) {
@@ -163,7 +164,8 @@ impl<'a, S: Strategy, H: Into<Hit<S::Cost>> + Copy> PendingRefunds<'a, S, H> {
         }
     }
 
-    /// Refunds as far as the storage can at once. A storage that fails keeps the charge.
+    /// Makes the refunds that need no waiting, which are those of a local storage. A failed refund leaves the
+    /// charge in place.
     pub(super) fn refund_now<L: WaitTarget<S>, K: Key + ?Sized>(mut self, limiter: &L, key: &K) {
         while let Some(refund) = self.next() {
             if limiter.is_local() {
@@ -174,7 +176,7 @@ impl<'a, S: Strategy, H: Into<Hit<S::Cost>> + Copy> PendingRefunds<'a, S, H> {
                     refund.answered(&refunded);
                 }
             } else if let Some(returning) = refund.returning {
-                // Nobody can await a remote refund here: the turn stays in the line for the next hit.
+                // A drop cannot await a remote refund: the turn stays in the line for the next hit.
                 returning.keep();
             }
         }

@@ -38,9 +38,11 @@ use crate::StorageError;
 pub enum WaitError<E = StorageError> {
     /// The limit can never admit the hit, however long it waits.
     Never,
-    /// The hit would have to wait for longer than it may, or its queue is full; nothing was charged.
+    /// The hit would have to wait for longer than it may, or its queue is full.
+    ///
+    /// Nothing was charged, or a charge was refunded. Only if that refund fails does the charge stay.
     TooLong {
-        /// The wait from now on that would be necessary; at least this, where it is not known exactly.
+        /// The wait from now on that would be necessary; a lower bound where it is not known exactly.
         wait: Duration,
     },
     /// The storage could not answer.

@@ -110,9 +110,9 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// denies, the others hold the verdict that they would have returned. Its method `is_allowed()` reports
     /// whether all admit, and `outcome()` adds the longest of their waits.
     ///
-    /// A storage that can decides in one step, and `is_atomic()` reports whether it did. Any other is asked
-    /// for one key after another, and if one denies, the limiter refunds those charged before. The limit is
-    /// never exceeded, but others may be denied meanwhile.
+    /// A storage that supports it decides in one step, and `is_atomic()` reports whether it did. On any other
+    /// the limiter checks one key after another and, if one denies, refunds those charged before. The limit
+    /// is never exceeded, but others may be denied meanwhile.
     ///
     /// ```
     /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
@@ -125,7 +125,6 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// # })??;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    ///
     ///
     /// The future waits for one call of the storage, and for up to two more a key. A future that is dropped
     /// between those calls leaves the keys charged that were charged so far.
@@ -345,7 +344,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         Ok(self.strategy.stat(&state, class, now))
     }
 
-    /// Applies any operation, at the present of the storage's clock.
+    /// Applies any operation, at the present time of the storage's clock.
     ///
     /// A [dropped reply](Self#dropped-replies) may have charged the hit.
     ///

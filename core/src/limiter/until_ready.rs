@@ -31,32 +31,32 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// ```
     ///
     /// * **Order.** A storage with a [queue](Storage::wait_queue), such as `Memory`, serves the waiters of a
-    ///   key in the order in which they came, whatever their cost. Only the first asks the storage. The next
+    ///   key in the order in which they came, whatever their cost. Only the first calls the storage. The next
     ///   one wakes when the first is admitted, fails or is dropped. Each [class](crate::Class) has a queue of
-    ///   its own, so a waiter never stands behind another class that has used its share. A plain
-    ///   [`check`](Self::check) does not stand in the queue, and may take what a waiter was about to get. In
-    ///   any other storage, such as a [`Fixed`](crate::Fixed) that is not shared, each waiter asks again
-    ///   after its own denial, in no order.
+    ///   its own, so no waiter queues behind another class that has used its share. A plain
+    ///   [`check`](Self::check) does not queue, and may take the cost that a waiter was about to get. In any
+    ///   other storage, such as a [`Fixed`](crate::Fixed) that is not shared, each waiter tries again after
+    ///   its own denial, in no order.
     /// * **Duration.** The first in the queue sleeps on `timer` until the storage admits its hit; the others
     ///   wait for those in front. There is no upper bound: use
     ///   [`until_ready_within`](Self::until_ready_within), or a timeout around this future. A waiter that is
     ///   neither polled nor dropped holds up those behind it.
     /// * **Rate.** A timer wakes late, by one or two milliseconds in most runtimes. The storage then decides
-    ///   as of the time at which the hit was due, and counts the next wait from there, so that 200/s come to
-    ///   200 in a second. A hit counts as earlier than it comes by less than one interval of the limit's
-    ///   rate, and by 1/64 s at most. In any span of time passes at most what the limit admits in that span
-    ///   and this lead together. A strategy that reports no rate decides by the present.
+    ///   as of the time at which the hit was due, and counts the next wait from there. So a limit of 200/s
+    ///   admits 200 in each second even so. The storage backdates a hit by less than one interval of the
+    ///   limit's rate, and by 1/64 s at most. In any span of time, at most as much passes as the limit admits
+    ///   in that span plus this lead. A strategy that reports no rate decides by the present.
     /// * **Drop.** A dropped future has charged nothing and keeps no place; the next one in the queue wakes
-    ///   at once. A future that is dropped during the delay of an admission, as a
-    ///   [`LeakyBucketQueue`](crate::LeakyBucketQueue) gives it, leaves its turn: those behind it in this
-    ///   process move up, and the last turn, which is then free, is refunded. In a storage of firmware nobody
-    ///   moves up, and a turn that is not the last stays empty.
+    ///   at once. A [`LeakyBucketQueue`](crate::LeakyBucketQueue) admits hits with a delay; a future that is
+    ///   dropped during that delay gives up its turn. The waiters behind it in this process move up, and the
+    ///   last turn, which is then free, is refunded. In a storage of firmware no waiter moves up, and a turn
+    ///   that is not the last stays charged and empty.
     ///
     /// # Errors
     ///
     /// Fails with [`WaitError::Never`], at once and also behind others, if the limit can never admit the hit.
-    /// Fails with [`WaitError::Storage`] if the storage fails; the next one in the queue then asks for
-    /// itself. Fails with [`WaitError::TooLong`] if the queue is bounded and full.
+    /// Fails with [`WaitError::Storage`] if the storage fails; the next one in the queue then calls the
+    /// storage. Fails with [`WaitError::TooLong`] if the queue is bounded and full.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -71,15 +71,19 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// [`until_ready`](Self::until_ready).
     ///
     /// ```
-    /// # use traffik::{Class, FairShare, Fixed, Hit, Limiter, ManualClock, Rate, Timer, WaitError};
-    /// # async fn uplink(timer: &impl Timer) -> Result<(), WaitError> {
-    /// let strategy = FairShare::<4>::new(Rate::per_second(10)); // among four tasks
-    /// let limiter = Limiter::new(strategy, Fixed::<_, _, 16>::new(ManualClock::default(), 1));
+    /// # use traffik::{Class, FairShare, Hit, Limiter, Memory, WaitError, rate, runtime::Manual};
+    /// # let runtime = Manual::new();
+    /// # let timer = &runtime;
+    /// # let storage = Memory::builder().clock(runtime.clone()).build();
+    /// # runtime.run(async {
+    /// let limiter = Limiter::new(FairShare::<4>::new(rate!("10/s")), storage); // among four tasks
     ///
     /// let sensor = Class::new().with_instance("sensor");
-    /// limiter.until_ready_n("uplink", Hit::new(1).with_class(sensor), timer).await?;
-    /// # Ok(())
-    /// # }
+    /// let decision = limiter.until_ready_n("uplink", Hit::new(1).with_class(sensor), timer).await?;
+    /// assert!(decision.is_allowed());
+    /// # Ok::<(), WaitError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
@@ -96,25 +100,29 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
     /// Waits until a hit is admitted, but no longer than `within`, and charges it.
     ///
-    /// Order and drop are those of [`until_ready`](Self::until_ready). The call gives up at once if the turn
-    /// cannot come within that time: by the wait of a denial, by the delay of an admission, or by the costs
-    /// of the waiters of its class in front of it in this process. It gives up after `within` if those in
-    /// front turn out to take longer, because others came between them, or other classes took what they
-    /// share. Either way it has charged nothing and keeps no place.
+    /// Order and drop are those of [`until_ready`](Self::until_ready). The call fails at once if the turn
+    /// cannot come within that time. It computes that from the wait of a denial, the delay of an admission,
+    /// or the costs of the waiters of its class in front of it in this process. It fails after `within` if
+    /// the waiters in front take longer than computed, since plain checks or other classes took what they
+    /// share. Either way it keeps no place, and has charged nothing or refunds the charge.
     ///
     /// ```
     /// # use core::time::Duration;
-    /// # use traffik::{Fixed, Limiter, ManualClock, Rate, Timer, TokenBucket, WaitError};
-    /// # async fn uplink(timer: &impl Timer) -> Result<(), WaitError> {
-    /// let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
-    /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
+    /// # use traffik::{Limiter, Memory, TokenBucket, WaitError, rate, runtime::Manual};
+    /// # let runtime = Manual::new();
+    /// # let timer = &runtime;
+    /// # let storage = Memory::builder().clock(runtime.clone()).build();
+    /// # runtime.run(async {
+    /// let limiter = Limiter::new(TokenBucket::new(rate!("10/min")), storage);
+    /// limiter.until_ready_n("uplink", 10, timer).await?; // the whole limit, at once
+    ///
     /// match limiter.until_ready_within("uplink", 1, Duration::from_secs(2), timer).await {
-    ///     Ok(decision) => assert!(decision.is_allowed()),
-    ///     Err(WaitError::TooLong { wait }) => println!("busy: try again in {wait:?}"),
-    ///     Err(error) => return Err(error),
+    ///     Err(WaitError::TooLong { wait }) => assert_eq!(wait, Duration::from_secs(6)),
+    ///     other => panic!("{other:?}"),
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), WaitError>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

@@ -12,12 +12,12 @@ use super::target::WaitTarget;
 use crate::storage::{Ticket, WaitQueue};
 use crate::{Cost, Hit, Key, Outcome, Rate, Strategy, Timer, Timestamp, Verdict};
 
-/// A due time that is not known; it takes less room than an `Option`.
+/// The due time that stands for "not known", since an `Option` would take more room.
 const NEVER: Timestamp = Timestamp::MAX;
 
 /// Waits until `hit` is admitted, and charges it; no longer than `bound` allows.
 ///
-/// Only the first in a queue asks the storage, and sleeps for as long as its denial says. A storage of this
+/// Only the first in a queue calls the storage, and sleeps for as long as its denial says. A storage of this
 /// process then decides as of the time at which the hit was due, so the next turn is counted from there.
 ///
 /// The future is small, since firmware reserves its room for ever. Verdicts and states leave their scopes
@@ -32,7 +32,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
 ) -> impl Future<Output = Result<S::Verdict, WaitError<L::Error>>> {
     async move {
         let mut over = pin!(bound.over());
-        // A block of its own: it drops its place in the queue before the delay begins.
+        // A nested block drops its place in the queue at its end, before the delay begins.
         let admitted = async {
             // Invariant: `denied` holds the wait of the last denial until the loop has slept for it; `due` is
             // the time at which that wait ends, or `NEVER` if the next check decides by the present.
@@ -44,8 +44,9 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                     if denied.is_none() && can_never_pass(limiter.strategy(), &hit.into()) {
                         return Err(WaitError::Never);
                     }
-                    let (stands, was_behind) = stand(limiter, queue, key, hit, &bound, over.as_mut()).await?;
-                    turn = Some(stands);
+                    let (first, was_behind) =
+                        become_first(limiter, queue, key, hit, &bound, over.as_mut()).await?;
+                    turn = Some(first);
                     if was_behind {
                         // The denial is out of date: others were admitted meanwhile.
                         (denied, due) = (None, NEVER);
@@ -101,10 +102,10 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     }
 }
 
-/// The most by which a hit counts as earlier than it comes, in microseconds.
+/// Returns the most by which a storage may backdate a hit that comes late, in microseconds.
 ///
 /// It is less than the shortest interval of the limits that denied the hit, so no other hit is admitted at
-/// the same moment, and 1/64 s at most. That is the tick of the coarsest timer in use, that of Windows. A
+/// the same moment. It is 1/64 s at most, which is the tick of the coarsest timer in use, that of Windows. A
 /// longer lateness has another cause, such as a suspended task, and is not made up for. The result is 0 if a
 /// limit reports no rate.
 fn leeway_of<V: Verdict>(denied: &V) -> u16 {
@@ -122,7 +123,7 @@ fn leeway_of<V: Verdict>(denied: &V) -> u16 {
 
 /// Joins a queue and waits until the place is the first. Reports whether others were in front.
 #[expect(clippy::manual_async_fn, reason = "its future would keep each argument twice")]
-fn stand<'a, S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
+fn become_first<'a, S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     limiter: &L,
     queue: &'a dyn WaitQueue,
     key: &K,
@@ -252,8 +253,8 @@ mod tests {
         size_of_val(&limiter.until_ready_n("key", hit, &Immediate))
     }
 
-    /// Firmware reserves it for ever: 320 bytes, of which 88 are for a place in a line and for a bound. A hit
-    /// that names its class is kept twice, which makes it 352.
+    /// Firmware reserves the future for ever: 320 bytes, of which 88 are for a place in a line and for a
+    /// bound. A hit that names its class is kept twice, which makes 352.
     #[test]
     fn the_future_holds_one_verdict_and_no_state() {
         let bytes = size(TokenBucket::new(Rate::per_second(1)), 1);

@@ -19,7 +19,7 @@ use crate::{ErasedKey, Seed};
 /// assert!(single.is_empty());
 /// ```
 pub trait Access: sealed::Sealed + 'static {
-    /// Whether others wait while a value is in use. Whatever can be done before is then done before.
+    /// Whether others wait while a value is in use. A storage then hashes keys before it takes the value.
     const IS_AWAITED: bool;
 
     /// The cell of a value that one user at a time changes.
@@ -118,6 +118,6 @@ pub(super) fn run_in<T, R>(
     }
 }
 
-/// The error of a strategy that calls back into its own storage; nothing else can meet it.
+/// The error of a strategy that calls back into its own storage; nothing else causes it.
 const BUSY: StorageError =
     StorageError::new(ErrorKind::Contended, "the storage is in use by the caller itself");

@@ -9,7 +9,7 @@ use super::{ErrorKind, StorageError};
 
 /// The failure of an [`AsyncStorage`](super::AsyncStorage): its kind and its cause. Cheap to clone.
 ///
-/// Every method of [`AsyncLimiter`](crate::AsyncLimiter) returns it; match on its [`kind`](Self::kind). It
+/// Every verb of [`AsyncLimiter`](crate::AsyncLimiter) fails with it; match on its [`kind`](Self::kind). It
 /// displays as its cause does, and its [`source`](Error::source) is that of the cause: a program that prints
 /// a chain of sources names each cause once.
 ///

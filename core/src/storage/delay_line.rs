@@ -40,7 +40,7 @@ pub struct DelayTurn {
 ///
 /// * A turn MUST be held by one hit at most, and by none once it has been given back.
 /// * A hit that moves MUST be woken.
-/// * Nothing MUST be kept of a key for which nobody waits and nothing is on its way back.
+/// * A line MUST keep nothing of a key for which nobody waits and no turn is on its way back.
 ///
 /// ```
 /// use traffik::FifoQueue;
@@ -76,7 +76,7 @@ pub trait DelayLine: Send + Sync {
     /// Calls `refund` with a function that returns one of its receipts after another.
     fn surplus(&self, key: u64, refund: &mut dyn FnMut(&mut dyn FnMut() -> Receipt)) -> Option<DelayTurn>;
 
-    /// Ends what [`surplus`](Self::surplus) began.
+    /// Ends the refund that [`surplus`](Self::surplus) began.
     ///
     /// A turn that `is_kept` was not the last one of the store, so it is free for the next hit of this
     /// process.
@@ -87,7 +87,7 @@ impl DelayTurn {
     /// Returns the turn of an admission.
     ///
     /// Returns `None` if it has no delay, or if no other hit could use the turn: the verdict did not come
-    /// from the store, or the limits of a pair were asked for different costs.
+    /// from the store, or the limits of a pair charge different costs.
     pub fn of<V: Verdict, C: Cost>(admitted: &V, cost: C) -> Option<Self> {
         let Outcome::Allow { after } = admitted.outcome() else { return None };
         if after.is_zero() || C::uniform(cost.largest()) != cost || admitted.origin() != Origin::Store {
@@ -119,7 +119,7 @@ fn end<V: Verdict>(verdict: &V) -> Timestamp {
 
 /// A turn on its way back to the storage, out of its line until the storage has answered.
 ///
-/// One that is dropped without an answer counts as refunded, since nobody knows what the storage did.
+/// A turn that is dropped without an answer counts as refunded, since nobody knows what the storage did.
 ///
 /// ```
 /// use traffik::storage::{ReturningTurn, WaitQueue};

@@ -48,7 +48,7 @@ named! {
 
 /// The failure of a storage in this process: its kind, and advice as text.
 ///
-/// Every method of [`Limiter`](crate::Limiter) returns it. It displays as its advice.
+/// Every verb of [`Limiter`](crate::Limiter) fails with it. It displays as its advice.
 ///
 /// ```
 /// use traffik::storage::WhenFull;

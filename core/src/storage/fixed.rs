@@ -27,8 +27,8 @@ use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 /// # Ok::<(), traffik::StorageError>(())
 /// ```
 ///
-/// Beyond the states it takes 8 bytes a key (see [`NarrowTag`] for how well that tells keys apart), and 64
-/// bytes in all.
+/// Beyond the states and the clock it takes 8 bytes a key (see [`NarrowTag`] for how well that tells keys
+/// apart), and up to 64 bytes in all. A shared one takes more, for its waiters.
 ///
 /// # Choosing `N`
 ///
@@ -44,15 +44,15 @@ use crate::{Clock, Hit, Key, Op, Seed, State, Strategy, Timestamp};
 ///
 /// In a full set the key that becomes fresh first gives way; see [`when_full`](Self::when_full).
 ///
-/// A known key is found in a few steps; a new one takes a look at each slot of its set. With `Gcra` and 32
+/// A known key is found in a few steps; for a new one each slot of its set is searched. With `Gcra` and 32
 /// slots on a Cortex-M3, a check of a known key takes at most 500 instructions, of a new one 900, and of one
 /// that evicts another 1 200, the clock and the hash included.
 ///
 /// # Clocks
 ///
 /// A clock that is set back locks no key out (see [`Strategy::rebase`]). When the limit changes to one of a
-/// longer period, a state is kept for as long as the limit before kept it, since a look would cost each
-/// denial a division; `Memory` prolongs it.
+/// longer period, a state is kept only for as long as the limit before kept it, until a hit is admitted.
+/// Prolonging it at each denial, as `Memory` does, would take a division.
 ///
 /// # Resets
 ///
@@ -145,8 +145,8 @@ impl<S: Strategy, C, const N: usize, A: Access> Fixed<S, C, N, A> {
 
     /// Forgets every key, and hashes keys with this seed from now on.
     ///
-    /// Call it at boot for a `static`, whose seed was a constant, and before others use the storage. A check
-    /// that another task or core is in the middle of is not counted.
+    /// Call it at boot for a `static`, whose seed was a constant, and before others use the storage. If
+    /// another task or core is in the middle of a check, that check may be lost.
     pub fn reseed(&self, seed: u64) {
         let seed = Seed::new(seed);
         // It fails only for a strategy that reseeds its own storage.
@@ -210,7 +210,7 @@ impl<S: Strategy, C: Clock, const N: usize, A: Access> Fixed<S, C, N, A> {
     ///
     /// Bytes behind the saved ones do not matter, so a whole page of flash can be given. Policy and counters
     /// stay. Call it at boot, before others use the storage. A hit after saving is not remembered: save after
-    /// hits that matter, or count on one limit more for each reset.
+    /// hits that matter, or expect one limit more for each reset.
     ///
     /// * **Time.** Under a clock that begins at 0 at each boot, the storage goes on from the time of saving:
     ///   the time off does not count, and windows keep their phase. Once the clock reads a time of the

@@ -130,18 +130,18 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
         None
     }
 
-    /// Reports whether replies are there at once, as those of a storage of this process are.
+    /// Reports whether replies are ready at once, as those of a storage of this process are.
     ///
-    /// Where several storages are asked, such a one is asked first, since that costs next to nothing.
-    /// Defaults to `false`.
+    /// A caller of several storages calls such a one first, since that costs next to nothing. Defaults to
+    /// `false`.
     fn is_local(&self) -> bool {
         false
     }
 
     /// Returns the denial of a check if it is known here, without a call of any store; otherwise `None`.
     ///
-    /// A caller that asks several storages about one request uses it: a known denial saves the refunds of
-    /// what the others would have charged. Defaults to `None`.
+    /// A caller that checks one request on several storages uses it: a known denial saves the charges on the
+    /// others, and their refunds. Defaults to `None`.
     fn known_denial(&self, strategy: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
         // Named, so that an implementation has the names; the default does not need them.
         let _ = (strategy, key, hit);
@@ -151,8 +151,8 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
     /// Checks one hit on several keys, all or none, if this storage can do better than one key after another.
     ///
     /// Defaults to [`MultiKeyReply::Unsupported`]. The reply waits for the storage, for as long as its
-    /// timeout allows. A dropped reply may have charged all of the keys, and if the storage is not atomic
-    /// some of them.
+    /// timeout allows. A dropped reply may have charged all of the keys, or some of them if the storage is
+    /// not atomic.
     ///
     /// # Errors
     ///
@@ -164,14 +164,14 @@ pub trait AsyncStorage<S: Strategy>: Send + Sync {
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
         let _ = (strategy, keys, hit);
-        // The caller then asks for one key after another, and refunds if one denies.
+        // The caller then checks one key after another, and refunds if one denies.
         Reply::ready(Ok(MultiKeyReply::Unsupported))
     }
 
-    /// Returns the queue of those who [wait](crate::AsyncLimiter::until_ready) for a key in this process, the
+    /// Returns the queue of the [waiters](crate::AsyncLimiter::until_ready) for each key in this process, the
     /// same one on every call.
     ///
-    /// Defaults to `None`: they wait in no order.
+    /// Defaults to `None`: waiters are served in no order.
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
         None
     }

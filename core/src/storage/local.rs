@@ -7,7 +7,7 @@ use super::reply::{MultiKeyReply, Reply};
 use super::{BackendError, Storage, WaitQueue, as_of};
 use crate::{ErasedKey, Hit, Op, Strategy, Timestamp};
 
-/// A storage of this process behind the asynchronous interface; its replies are there at once.
+/// A storage of this process behind the asynchronous interface; its replies are ready at once.
 ///
 /// Choose it to use `Memory` with an [`AsyncLimiter`](crate::AsyncLimiter), or as the fallback of a remote
 /// store.
@@ -85,8 +85,7 @@ impl<S: Strategy, M: Storage<S> + Send + Sync> AsyncStorage<S> for Local<M> {
     }
 
     fn wait_queue(&self) -> Option<&dyn WaitQueue> {
-        // The queue is of this process as well, so waiters of the asynchronous interface stand in the same
-        // one.
+        // Waiters of both interfaces share one queue, since both are of this process.
         self.0.wait_queue()
     }
 }

@@ -23,8 +23,8 @@ use crate::{Digest, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct MultiKeyVerdict<V, const N: usize> {
-    /// The verdict of each key, in the order of the keys. If one denies, the others hold what they would have
-    /// said.
+    /// The verdict of each key, in the order of the keys. If one denies, the others hold the verdict that
+    /// they would have returned.
     pub verdicts: [V; N],
     outcome: Outcome,
     atomic: bool,
@@ -62,7 +62,7 @@ impl<V: Verdict, const N: usize> MultiKeyVerdict<V, N> {
     }
 }
 
-/// Tables of which nobody else sees one while they are borrowed.
+/// Tables that nobody else can access while they are borrowed.
 ///
 /// A [`Table`] is one; `Memory` makes one of its locked shards for [`check_together`]:
 ///
@@ -92,7 +92,7 @@ impl<T, A, H> Tables<T, A, H> for Table<T, A, H> {
     }
 }
 
-/// Checks one hit on several keys in tables that nobody else sees. A key that is named twice is charged
+/// Checks one hit on several keys in tables that nobody else can access. A key that is named twice is charged
 /// twice.
 ///
 /// # Errors
@@ -153,7 +153,7 @@ where
     Ok(all_verdicts(verdicts, strategy, hit, now))
 }
 
-/// Returns the verdicts of all keys; a key that was not asked has that of a fresh state.
+/// Returns the verdicts of all keys; a key that has none yet gets that of a fresh state.
 pub(super) fn all_verdicts<S: Strategy, const N: usize>(
     verdicts: [Option<S::Verdict>; N],
     strategy: &S,

@@ -24,9 +24,9 @@ use crate::{Clock, Key, Op, State, Strategy, Timestamp};
 /// ```
 ///
 /// Waiters in [`until_ready`](crate::Limiter::until_ready) queue by the key that they name: use the same key
-/// everywhere, such as `&()`. Beyond the state and the clock it takes 16 bytes. A clock that is set back
-/// locks it for no longer than its limit lasts, if the strategy can be [rebased](Strategy::rebase), as all of
-/// this crate can.
+/// everywhere, such as `&()`. Beyond the state and the clock it takes 16 bytes, and a shared one more for its
+/// waiters. A clock that is set back locks it for no longer than its limit lasts, if the strategy can be
+/// [rebased](Strategy::rebase), as all of this crate can.
 pub struct OneKey<S: Strategy, C, A: Access = SingleThread> {
     cell: A::Cell<OneKeyState<S::State>>,
     queue: A::Queue<()>,
@@ -72,7 +72,7 @@ impl<S: Strategy, C> OneKey<S, C> {
 }
 
 impl<S: Strategy, C, A: Access> OneKey<S, C, A> {
-    /// The number of bytes that are always enough for [`save`](Self::save).
+    /// The most bytes that [`save`](Self::save) writes.
     pub const SAVED: usize = saved::FRAME + S::State::MAX_LEN;
 
     pub(super) const fn of(cell: A::Cell<OneKeyState<S::State>>, queue: A::Queue<()>, clock: C) -> Self {

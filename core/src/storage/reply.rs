@@ -52,7 +52,7 @@ pub enum MultiKeyReply<V> {
 /// ```
 #[must_use = "an answer that is not awaited is dropped, and with it the call"]
 pub enum Reply<T> {
-    /// A result that is there; `None` once it has been taken.
+    /// A result that is ready; `None` once it has been taken.
     Ready(Option<Result<T, BackendError>>),
     /// A result that is on its way.
     Pending(BoxFuture<'static, Result<T, BackendError>>),
@@ -84,7 +84,7 @@ impl<T> Reply<T> {
 
 /// Combinators run at once, without a box, if the reply is ready; otherwise once it is.
 impl<T: 'static> Reply<T> {
-    /// Replaces the result by what `change` makes of it.
+    /// Replaces the result by the one that `change` returns.
     ///
     /// The new reply waits as long as this one; dropped before, it never calls `change`.
     ///
@@ -144,7 +144,7 @@ impl<T: 'static> Reply<T> {
         }
     }
 
-    /// Goes on with another reply, made from the result of this one.
+    /// Continues with another reply, made from the result of this one.
     ///
     /// The new reply waits for both; dropped before the first result, it never calls `next`.
     ///

@@ -13,8 +13,9 @@ use crate::{Seed, Strategy};
 
 /// The access to a [`Fixed`] or a [`OneKey`] that tasks and interrupts share, which can be a `static`.
 ///
-/// Choose it where more than one task, an interrupt, or another core uses a limiter. It takes the feature
-/// `critical-section`; the binary chooses what a critical section is, by a feature of its chip's crate.
+/// Choose it where more than one task, an interrupt, or another core uses a limiter. It needs the feature
+/// `critical-section`; the binary chooses the implementation of critical sections, by a feature of its chip's
+/// crate.
 ///
 /// ```
 /// use traffik::{Fixed, Limiter, ManualClock, Shared, Timestamp, TokenBucket, rate};
@@ -30,16 +31,17 @@ use crate::{Seed, Strategy};
 /// # Ok::<(), traffik::StorageError>(())
 /// ```
 ///
-/// * **Critical sections.** A check takes two: a short one for the seed, and one that reads the clock and
-///   decides. The key is hashed before, so the length of a section does not depend on the key. The section
-///   takes fewer instructions than the whole check, for which [`Fixed`](crate::Fixed#choosing-n) states
-///   figures; that of a `OneKey` takes no more than that of a known key. `save`, `restore`, `reseed` and
-///   `len` look at every slot in one section, so call them when no interrupt is urgent.
+/// * **Critical sections.** A check in a `Fixed` takes two: a short one for the seed, and one that reads the
+///   clock and decides. A check in a `OneKey` takes only the second. The key is hashed between the two, so
+///   the length of a section does not depend on the key. The section takes fewer instructions than the whole
+///   check, for which [`Fixed`](crate::Fixed#choosing-n) states figures; that of a `OneKey` takes no more
+///   than that of a known key. `save`, `restore`, `reseed` and `len` look at every slot in one section, so
+///   call them when no interrupt is urgent.
 /// * **Waiting.** [`until_ready`](crate::Limiter::until_ready) serves the waiters of a key in the order in
 ///   which they came. `WAITERS` of them may wait at a time, over all keys. One more fails with
-///   [`WaitError::TooLong`](crate::WaitError::TooLong), which holds the time that it would have taken. A
-///   place takes 40 bytes on a 32-bit processor. With `Shared<0>` there is no queue: each waiter asks again
-///   after its own denial, in no order.
+///   [`WaitError::TooLong`](crate::WaitError::TooLong), which holds the wait that would have been necessary.
+///   A place takes 40 bytes on a 32-bit processor. With `Shared<0>` there is no queue: each waiter tries
+///   again after its own denial, in no order.
 /// * **Drop.** A future that is dropped while it waits gives its place to the next one, which wakes at once,
 ///   outside of the critical section.
 #[derive(Debug)]

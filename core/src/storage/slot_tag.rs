@@ -7,8 +7,8 @@ use crate::{Digest, Timestamp};
 
 /// The tag of a slot in a table: its key, when its state is fresh, and how depleted its limit is.
 ///
-/// [`WideTag`] is that of `Memory`, [`NarrowTag`] that of [`Fixed`](crate::Fixed). The default tag is that of
-/// an empty slot.
+/// `Memory` uses [`WideTag`], and [`Fixed`](crate::Fixed) uses [`NarrowTag`]. The default tag is that of an
+/// empty slot.
 ///
 /// ```
 /// use traffik::Seed;

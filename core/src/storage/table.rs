@@ -2,9 +2,9 @@
 //! allocation.
 //!
 //! The table is set-associative, like a hardware cache. A key's hash names a set of neighbouring slots and a
-//! slot in it to begin at; only that set and the next one are ever looked at. There is no growth, no rehash
-//! and no sweep. A full set reuses a slot whose state has become fresh; if there is none, [`WhenFull`] says
-//! which key gives way.
+//! slot in it to begin at. Only that set is ever searched, and in `Memory` the next one too. There is no
+//! growth, no rehash and no sweep. A full set reuses a slot whose state has become fresh; if there is none,
+//! [`WhenFull`] says which key gives way.
 
 use core::marker::PhantomData;
 
@@ -137,7 +137,7 @@ impl<T: State, H: SlotTag, A: AsRef<[Slot<T, H>]> + AsMut<[Slot<T, H>]>> Table<T
         hit: &Hit<S::Cost>,
         now: Timestamp,
     ) -> Option<S::Verdict> {
-        /// The number of slots that are looked at.
+        /// The number of slots that are searched.
         const NEAR: usize = 4;
         let key = H::of(digest);
         // Branches, although no processor can predict the slot of a key: computing it without them would wait

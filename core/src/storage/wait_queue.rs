@@ -1,4 +1,4 @@
-//! The queues of those who wait until they are admitted, one for each key.
+//! The queues of waiters for admission, one for each key.
 
 use core::task::{Context, Poll};
 
@@ -12,7 +12,7 @@ use crate::ErasedKey;
 ///
 /// * Tickets of a key MUST be served in the order in which they were drawn, each until its holder leaves.
 /// * The holder of a ticket that becomes the first of its key MUST be woken, and nobody else.
-/// * Nothing MUST be kept of a key for which nobody waits.
+/// * A queue MUST keep nothing of a key for which nobody waits.
 ///
 /// ```
 /// use core::task::{Context, Waker};
@@ -62,7 +62,7 @@ pub trait WaitQueue: Send + Sync {
     /// Does nothing for a ticket that was given back.
     fn leave(&self, ticket: Ticket);
 
-    /// Returns the lines of those who were admitted with a delay.
+    /// Returns the lines of the hits that were admitted with a delay.
     ///
     /// Defaults to `None`: nobody moves up when another one gives up.
     fn line(&self) -> Option<&dyn DelayLine> {

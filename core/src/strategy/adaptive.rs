@@ -23,8 +23,8 @@ use state::WHOLE;
 /// [`CostBased`](crate::CostBased) slows down expensive hits instead; [`FixedWindow`] keeps its limit. The
 /// state takes 24 bytes.
 ///
-/// Windows have one period and are aligned to the clock. A window admits at most `⌊factor · limit⌋`, and no
-/// less than 1. The factor starts at 1 and changes only from one window to the next:
+/// Windows have one period and are aligned to the clock. A window admits up to `⌊factor · limit⌋`, or up to 1
+/// if that is 0 and the limit is not. The factor starts at 1 and changes only from one window to the next:
 ///
 /// * A window was loaded if its *demand* reached the threshold times the limit. The factor is then multiplied
 ///   by the reduction, but stays at the floor or above.
@@ -95,6 +95,7 @@ use state::WHOLE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adaptive {
     windows: FixedWindow,
+    /// The threshold in millionths, as are the reduction, the recovery and the floor.
     threshold: u32,
     reduction: u32,
     recovery: Divisor,
@@ -204,13 +205,15 @@ impl Adaptive {
         end.plus_micros(self.rate().period_micros().saturating_mul(windows.saturating_sub(1)))
     }
 
-    /// Returns the use that the present window is on course for: `max(used · period / elapsed, asked)`.
+    /// Returns the use that the present window is on course for: `max(used · period / elapsed, total)`.
+    ///
+    /// `total` is the use with the denied cost.
     #[cold]
-    fn course(&self, present: &AdaptiveState, start: Timestamp, asked: u64) -> u32 {
+    fn course(&self, present: &AdaptiveState, start: Timestamp, total: u64) -> u32 {
         // The window began at `start`; at its very start one microsecond counts as elapsed.
         let elapsed = present.at.micros_since(start).max(1);
         let course = scale_down(present.used.into(), self.rate().period_micros(), elapsed);
-        u32::try_from(course.max(asked)).unwrap_or(u32::MAX)
+        u32::try_from(course.max(total)).unwrap_or(u32::MAX)
     }
 
     /// Returns the time at which a denied cost passes, for a state whose window ends at `end`.
@@ -278,18 +281,18 @@ impl Strategy for Adaptive {
         }
         let (present, (start, end)) = self.present(*state, now);
         let limit = self.effective(WHOLE - present.lack);
-        let asked = u64::from(present.used) + u64::from(hit.cost);
+        let total = u64::from(present.used) + u64::from(hit.cost);
         let mut used = present.used;
         let (kind, recorded) = if hit.cost == 0 {
             (Kind::Allow, false)
-        } else if asked <= limit.into() {
-            used = asked as u32;
+        } else if total <= limit.into() {
+            used = total as u32;
             *state = AdaptiveState { used, ..present };
             (Kind::Allow, true)
         } else if hit.cost > self.largest_cost {
             (Kind::Never, false)
         } else if present.demand == 0 {
-            *state = AdaptiveState { demand: self.course(&present, start, asked), ..present };
+            *state = AdaptiveState { demand: self.course(&present, start, total), ..present };
             (Kind::Deny, true)
         } else {
             (Kind::Deny, false)

@@ -25,9 +25,8 @@ mod tests;
 /// the rate.
 ///
 /// The mean is exponential: each admitted hit of cost `c` moves it by `(c − mean) / window`. The
-/// [`window`](Self::window) is the number of hits it looks back, and defaults to 100. The mean starts at 1,
-/// stays the same between hits, and is forgotten when the bucket is full again, so a key long idle is as one
-/// never seen.
+/// [`window`](Self::window) is a number of hits, and defaults to 100. The mean starts at 1 and stays the same
+/// between hits. It is forgotten when the bucket is full again, so a key long idle is as one never seen.
 ///
 /// All numbers are whole and rounded against the client: the mean up to a multiple of 2⁻³², and the refill
 /// down to a step of at most 1/1024 of the rate. Only the floor is rounded up to such a step, never beyond
@@ -117,8 +116,8 @@ stat! {
 impl CostBased {
     /// Returns a bucket that refills at up to `rate`, with the default settings.
     ///
-    /// The burst is the limit, or the largest burst that can be counted if that is less. The mean looks back
-    /// 100 hits, and the refill never falls below half the rate.
+    /// The burst is the limit, or the largest burst that can be counted if that is less. The window of the
+    /// mean is 100 hits, and the refill never falls below half the rate.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let floor = Ratio::HALF;
@@ -143,7 +142,7 @@ impl CostBased {
         Self { is_burst_given: true, ..self }.sized(burst)
     }
 
-    /// Sets how many hits the mean looks back. Defaults to 100.
+    /// Sets the window of the mean, in hits: the more hits, the slower the mean follows. Defaults to 100.
     ///
     /// # Errors
     ///
@@ -269,7 +268,7 @@ impl Strategy for CostBased {
         if state.mean == mean {
             return with_open_receipt(decision);
         }
-        // From here on the refill is another, and so is the time until the bucket is full.
+        // From here on the refill differs, and so does the time until the bucket is full.
         let (nothing, meter) = (Hit { cost: 0, ..*hit }, self.of_state(state));
         state.level = state.level.at_pace(meter.pace());
         with_open_receipt(meter.decide(&mut state.level, &nothing, now, (self.burst, 0)).recorded(true))

@@ -38,12 +38,10 @@ mod tests;
 ///
 /// 9 per 10 s, shared by A of weight 1 and B of weight 2:
 ///
-/// 9 per 10 s, shared by A of weight 1 and B of weight 2:
-///
 /// | at | instance | cost | decided | remaining | |
 /// |---|---|---|---|---|---|
 /// | 10 s | A | 9 | allow | 0 | nobody asked before 10 s |
-/// | 12 s | B | 6 | deny, retry after 8 s | 0 | noted |
+/// | 12 s | B | 6 | deny, retry after 8 s | 0 | recorded as demand |
 /// | 20 s | A | 4 | deny, retry after 10 s | 3 | 3 are A's and 6 are B's |
 /// | 20 s | A | 3 | allow | 0 | |
 /// | 29 s | B | 6 | allow | 0 | |

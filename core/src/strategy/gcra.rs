@@ -20,7 +20,7 @@ use crate::{Rate, Ratio, Timestamp};
 /// tolerance of `(b − 1) · T`.
 ///
 /// Over any time `t` it admits at most `1 + (tolerance + t) / T`. With a tolerance of 1 µs or more, a client
-/// that always asks again gets at least that less 1.
+/// that asks again as soon as it may gets at most 1 less than that.
 ///
 /// 10 per second with a tolerance of 50 ms, so `T` is 100 ms:
 ///
@@ -144,10 +144,16 @@ impl Gcra {
     ///
     /// ```
     /// use core::time::Duration;
-    /// use traffik::{Gcra, rate};
+    /// use traffik::{Gcra, Hit, Strategy, Timestamp, rate};
     ///
     /// const TICK: Duration = Duration::from_millis(1);
     /// let uplink = Gcra::new(rate!("300/s")).tick(TICK)?;
+    /// let mut state = Default::default();
+    /// let mut passes_at = |millis: u64| {
+    ///     uplink.decide(&mut state, &Hit::new(1), Timestamp::from_micros(millis * 1_000)).is_allowed()
+    /// };
+    /// assert!(passes_at(0));
+    /// assert!(!passes_at(2) && passes_at(3)); // due at 3.33 ms: passes at the tick before
     /// # Ok::<(), traffik::CapacityError>(())
     /// ```
     ///

@@ -17,10 +17,10 @@ use crate::{Rate, Ratio, Timestamp};
 /// up to 1 µs, and a larger cost can never pass. A wider [`capacity`](Self::capacity) admits that much at
 /// once. The capacity bounds every hit, also the first one of a key.
 ///
-/// Over any time `T` it admits at most `capacity + limit · T / period`. A client that always asks for `c`
-/// again gets at least `c − 1` less, if the capacity exceeds `c` by the leak of 1 µs. Otherwise it gets `c`
-/// in every `⌈c · period / limit⌉` µs. On a clock that moves by a tick at a time, read "tick" for "µs" and
-/// round up to whole ticks.
+/// Over any time `T` it admits at most `capacity + limit · T / period`. A client that asks for `c` again as
+/// soon as it may gets at most `c − 1` less than that, if the capacity exceeds `c` by at least the leak of 1
+/// µs. Otherwise it gets `c` in every `⌈c · period / limit⌉` µs. On a clock that moves by a tick at a time,
+/// read "tick" for "µs" and round up to whole ticks.
 ///
 /// A bucket of capacity 3 that leaks 2 per second:
 ///

@@ -23,9 +23,10 @@ pub use state::QueueState;
 /// Behind the unit of cost that leaves now, [`queue`](Self::queue) more may wait, which defaults to the
 /// limit. A hit that does not fit is denied until it does, and a cost above `queue + 1` never fits.
 ///
-/// Over any time `T` it admits at most `queue + 1 + limit · T / period`. A client that always asks for `c`
-/// again gets at least `c − 1` less, if `queue + 1` exceeds `c` by what leaves in 1 µs. Otherwise it gets `c`
-/// in every `⌈c · period / limit⌉` µs. Hits leave spaced by the rate in either case.
+/// Over any time `T` it admits at most `queue + 1 + limit · T / period`. A client that asks for `c` again as
+/// soon as it may gets at most `c − 1` less than that, if `queue + 1` exceeds `c` by at least the cost that
+/// leaves in 1 µs. Otherwise it gets `c` in every `⌈c · period / limit⌉` µs. Hits leave spaced by the rate in
+/// either case.
 ///
 /// A refund takes back only the last place, and only until its turn has gone by: the places behind it already
 /// have their turns, and a hit whose turn has come may have left. Any other refund changes nothing.
@@ -111,8 +112,9 @@ stat! {
 impl LeakyBucketQueue {
     /// Returns a queue that hits leave at `rate`, in which as much cost may wait as the limit.
     ///
-    /// Less may wait if the limit cannot be counted exactly. This happens only above 213 million per day, for
-    /// limits that share no factor with the period. A rate of 0 admits nothing.
+    /// Less may wait if that much cannot be counted exactly: if `(limit + 1) · period / gcd(limit, period)`,
+    /// with the period in microseconds, is 2⁶⁴ or more. A limit without a common factor gets there above 213
+    /// million per day, or above 30 million per week. A rate of 0 admits nothing.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         // The capacity is the queue and the unit that leaves now.
@@ -205,7 +207,7 @@ impl Strategy for LeakyBucketQueue {
     fn rebase(&self, state: &mut QueueState, now: Timestamp) -> bool {
         let mut moved = *state;
         let (is_ahead, _) = self.change(&mut moved, now, |level| self.meter.rebase(level, now));
-        // A look at the state, such as at whose pace it drains, must not change it.
+        // Reading the state, such as the pace at which it drains, must not change it.
         if is_ahead {
             *state = moved;
         }

@@ -18,7 +18,7 @@ mod tests;
 
 /// Adds a share of the previous window's unused limit to the next window's quota.
 ///
-/// Choose it for billing-like quotas that should carry over, such as "1000 per month, half of the rest kept".
+/// Choose it for billing-like quotas that should carry over, such as "1000 per week, half of the rest kept".
 /// [`FixedWindow`] forgets the rest; a [`TokenBucket`](crate::TokenBucket) with a large burst keeps all of
 /// it. The state takes 16 bytes.
 ///

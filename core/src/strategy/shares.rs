@@ -186,7 +186,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
             return;
         }
         let label = sharing.label(hit.class);
-        // The receipt's level tells the row: 0 for the member's own, 1 for `other`.
+        // The receipt's level names the row: 0 for the member's own, 1 for `other`.
         let own = self.rows.iter_mut().find(|row| row.label == label && !row.member.is_idle());
         let member = match (receipt.level, own) {
             (0, Some(row)) => &mut row.member,
@@ -200,8 +200,8 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
         }
     }
 
-    /// Returns the time at which no demand shows: the end of the next window if shares are lent, else of
-    /// this.
+    /// Returns the time from which on no demand counts: the end of the next window if shares are lent,
+    /// otherwise the end of this one.
     pub(crate) fn expires_at<S: SharedLimit>(&self, sharing: &S) -> Timestamp {
         let (_, end) = sharing.windows().window(self.at);
         let mut members = self.members().map(|(_, member)| member);

@@ -29,8 +29,9 @@ pub use ring::{Inline, LogState};
 /// A cost used at `t` counts until just before `t + period`. A client that always asks for cost `c` gets
 /// `c · ⌊limit / c⌋` at once and then in every period: no strategy that keeps the limit admits more.
 ///
-/// Costs used at the same time share an entry. A check takes as many steps as the number of entries has bits,
-/// whatever the outcome. `new(rate)` fails if the limit of the rate exceeds `N`; `rate()` returns that rate.
+/// Costs used at the same time share an entry. A check searches the entries in halves, so its work grows with
+/// the logarithm of their number, whatever the outcome; that of a refund grows with their number. `new(rate)`
+/// fails if the limit of the rate exceeds `N`; `rate()` returns that rate.
 ///
 /// 4 per 10 s:
 ///

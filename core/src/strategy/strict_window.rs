@@ -15,7 +15,7 @@ mod state;
 pub use state::StrictWindowState;
 use state::{BucketCounts, Grid};
 
-/// Never admits more than the limit in any period, and counts in at most `N` buckets per period.
+/// Admits at most the limit in any period, wherever it starts, and counts in at most `N` buckets per period.
 ///
 /// Choose it for a hard limit above a few hundred. [`SlidingLog`](crate::SlidingLog) is exact but takes 12
 /// bytes for each hit; [`SlidingWindow`] takes 24 bytes but can exceed the limit. The state takes
@@ -38,7 +38,7 @@ use state::{BucketCounts, Grid};
 /// |---|---|---|---|
 /// | 13 s | 3 | allow | 3, in the bucket from 12 s on |
 /// | 19 s | 1 | allow | 4 |
-/// | 20 s | 2 | deny, retry after 3.999999 s | 4: the bucket of 13 s ends with 13.999999 s |
+/// | 20 s | 2 | deny, retry after 3.999999 s | 4: the bucket of 13 s ends at 13.999999 s |
 /// | 23.999999 s | 2 | allow | 3 |
 /// | 24 s | 5 | never | 3 |
 ///
@@ -146,7 +146,7 @@ impl<const N: usize> StrictWindow<N> {
         };
         let used = usage.used;
         let reset = |booked| Quotient::whole(present.reset(booked));
-        // One more is there as soon as the oldest used bucket goes, unless more than one has to go.
+        // One more can be had once the oldest used bucket goes, unless more than one cost has to go.
         let more = |booked: u32, room: u32| {
             Quotient::whole(match used {
                 0 => present.reset(booked),

@@ -18,9 +18,9 @@ use crate::{Rate, Ratio, Timestamp};
 /// denied until they are there. With [`debt`](Self::debt) the bucket may be overdrawn that far; owed tokens
 /// have to refill before anything else passes.
 ///
-/// Over any time `T` it admits at most `burst + debt + limit · T / period`. A client that always asks for `c`
-/// again gets at least `c − 1` less, if the burst exceeds `c` by the refill of 1 µs. Otherwise it gets `c` in
-/// every `⌈c · period / limit⌉` µs.
+/// Over any time `T` it admits at most `burst + debt + limit · T / period`. A client that asks for `c` again
+/// as soon as it may gets at most `c − 1` less than that, if burst and debt together exceed `c` by at least
+/// the refill of 1 µs. Otherwise it gets `c` in every `⌈c · period / limit⌉` µs.
 ///
 /// On a clock that moves by a tick at a time, a burst of at least `limit · tick / period + c` loses nothing.
 /// With a smaller burst, round `⌈c · period / limit⌉` up to whole ticks.
@@ -102,8 +102,9 @@ stat! {
 impl TokenBucket {
     /// Returns a bucket that refills at `rate` and holds as many tokens as its limit.
     ///
-    /// The burst is smaller if that many cannot be counted exactly. This happens only above 213 million per
-    /// day, for limits that share no factor with the period.
+    /// The burst is smaller if that many cannot be counted exactly: if `limit · period / gcd(limit, period)`,
+    /// with the period in microseconds, is 2⁶⁴ or more. A limit without a common factor gets there above 213
+    /// million per day, or above 30 million per week.
     #[must_use]
     pub const fn new(rate: Rate) -> Self {
         let meter = Meter::new(rate, rate.limit());

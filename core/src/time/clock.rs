@@ -12,7 +12,7 @@ use super::Timestamp;
 ///
 /// * It SHOULD only move forward: a strategy that sees an earlier time decides as of its own last time. If it
 ///   is set back further than a limit lasts, a storage of this process [rebases](crate::Strategy::rebase)
-///   each state that it is asked for, so a key is denied for no longer than its limit lasts.
+///   each state that a hit needs, so a key is denied for no longer than its limit lasts.
 /// * Every writer of one store MUST use the same epoch.
 ///
 /// ```
@@ -29,7 +29,7 @@ use super::Timestamp;
 /// assert_eq!(Uptime(|| 7).now(), Timestamp::from_micros(7_000));
 /// ```
 pub trait Clock {
-    /// Returns the present.
+    /// Returns the present time.
     fn now(&self) -> Timestamp;
 }
 
@@ -42,8 +42,9 @@ impl<C: Clock + ?Sized> Clock for &C {
 
 /// A clock whose timestamps count from the Unix epoch, so that the hour of the day follows from them.
 ///
-/// Limits by [time of day](crate::TimeOfDay), and windows aligned to the calendar, need such a clock. A clock
-/// that counts from the start of a device decides as lawfully, but by hours of its own.
+/// Limits by [time of day](crate::TimeOfDay), and windows aligned to the calendar, need such a clock. By a
+/// clock that counts from the start of a device they keep their bounds, but their hours count from that
+/// start.
 ///
 /// ```
 /// use traffik::{EpochClock, ManualClock};
@@ -92,8 +93,8 @@ pub trait Timer {
 
     /// Returns a function that reports the time since this call, by the clock that sleeps are measured by.
     ///
-    /// Defaults to a function that returns `None`. A delayed admission by such a timer leaves at the turn
-    /// that it was given first, also if a sooner one becomes free.
+    /// Defaults to a function that returns `None`. By such a timer a delayed admission keeps the turn that it
+    /// was given first, even if a sooner one becomes free.
     fn stopwatch(&self) -> impl Fn() -> Option<Duration> + Send + Sync + 'static {
         || None
     }

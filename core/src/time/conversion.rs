@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_rate_of_0_comes_nothing() {
+    fn a_rate_of_0_counts_nothing() {
         for count in [0, 1, u64::MAX] {
             assert_eq!(Conversion::new(0, MICROS).floor(count), 0);
         }

@@ -59,7 +59,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// The time of day at which it was set.
+/// Counts from the Unix epoch if it was set so.
 impl EpochClock for ManualClock {}
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manual_clock_moves_only_when_told() {
+    fn a_manual_clock_moves_only_by_its_methods() {
         let clock = ManualClock::new(Timestamp::from_micros(7));
         assert_eq!(clock.now(), Timestamp::from_micros(7));
         clock.set(Timestamp::MAX);

@@ -18,9 +18,8 @@ use super::{Clock, EpochClock, Timer, Timestamp};
 ///   more.
 /// * **Back** by more than a limit lasts, and than a second (in a table up to two): the used part begins to
 ///   drain at the new present, so no key waits for longer than its limit's horizon
-///   ([`Strategy::rebase`](crate::Strategy::rebase)). Back by less, a bucket waits for that time more, and
-///   limits that count in windows may wait for as long as the clock was set back besides. A bucket admits no
-///   more for it, and a window at most its limit once more.
+///   ([`Strategy::rebase`](crate::Strategy::rebase)). Back by less, a key waits for up to that time more. A
+///   bucket admits no more for it, and a window at most its limit once more.
 ///
 /// Each boot begins at 0 again, which is a jump back for states that were kept over it.
 ///

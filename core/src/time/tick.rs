@@ -1,4 +1,4 @@
-//! The clock over a counter of 32 bits, which never wraps (feature `critical-section`).
+//! The clock that widens a counter of 32 bits and never wraps (feature `critical-section`).
 
 use super::conversion::Conversion;
 use super::section_cell::SectionCell;
@@ -24,7 +24,7 @@ use super::{Clock, Timestamp};
 /// | 1 000 000 | 4 294 s (71 minutes) |
 /// | 168 000 000 | 25 s |
 ///
-/// A limiter that is asked more often than that is enough. Otherwise let a timer read the clock.
+/// A limiter that checks more often than that is enough. Otherwise let a timer read the clock.
 ///
 /// ```
 /// use traffik::{Clock, TickClock, Timestamp};

@@ -41,9 +41,9 @@ pub fn racers_admit_the_limit<S: Strategy>(
     let (admits, now) = (at_once(afresh(strategy, &direct, KEY))?, direct.now.get());
     // Relaxed suffices: `race` returns only when all threads are done, which orders their counts before the
     // reads.
-    let (asked, admitted, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicBool::new(false));
+    let (called, admitted, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicBool::new(false));
     race(&|| {
-        asked.store(true, Ordering::Relaxed);
+        called.store(true, Ordering::Relaxed);
         match storage.apply(strategy, KEY, &Op::Check(one::<S>()), now) {
             Ok(verdict) => {
                 admitted.fetch_add(verdict.outcome().is_allowed().into(), Ordering::Relaxed);
@@ -52,7 +52,7 @@ pub fn racers_admit_the_limit<S: Strategy>(
             Err(_) => failed.store(true, Ordering::Relaxed),
         }
     });
-    expect(asked.into_inner(), 2, 0, "`race` did not call its argument; call it on several threads")?;
+    expect(called.into_inner(), 2, 0, "`race` did not call its argument; call it on several threads")?;
     expect(!failed.into_inner(), 2, 0, "the storage failed in a race")?;
     let all = admitted.into_inner() + at_once(drain(&direct, KEY))?;
     expect(all == admits, 2, all, "concurrent checks did not admit exactly the limit")

@@ -32,8 +32,8 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// ```
     ///
     /// * **Order.** Waiters are served as by [`Limiter::until_ready`](crate::Limiter::until_ready), among
-    ///   those of this process: only the first in the [queue](AsyncStorage::wait_queue) asks the storage, one
-    ///   call at a time.
+    ///   those of this process: only the first in the [queue](AsyncStorage::wait_queue) calls the storage,
+    ///   one call at a time.
     /// * **Rate.** A storage that is [local](crate::storage::Local), and behind no layer, counts from the
     ///   time at which a hit was due, as there. Any other storage decides by when the call arrives: each turn
     ///   comes late by the timer's lateness and one round trip, and delays all that follow. A bucket with a
@@ -44,14 +44,14 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// * **Drop.** A dropped future keeps no place, and the next one in the queue wakes at once. A future
     ///   that is dropped during the delay of an admission lets those behind it in this process move up. It
     ///   has charged nothing, with two exceptions. The first is a call on its way, which the store may yet
-    ///   charge. The second is the turn that is free at last, if the storage is not
-    ///   [local](AsyncStorage::is_local): its refund would have to be awaited.
+    ///   charge. The second is the turn that is free once they have moved up, if the storage is not
+    ///   [local](AsyncStorage::is_local): its refund would have to be awaited, so it stays charged.
     ///
     /// # Errors
     ///
     /// Fails with [`WaitError::Never`], at once and also behind others, if the limit can never admit the hit.
-    /// Fails with [`WaitError::Storage`] if the storage fails; the next one in the queue then asks for
-    /// itself. Fails with [`WaitError::TooLong`] if the queue is bounded and full.
+    /// Fails with [`WaitError::Storage`] if the storage fails; the next one in the queue then calls the
+    /// storage. Fails with [`WaitError::TooLong`] if the queue is bounded and full.
     pub fn until_ready<K: Key + ?Sized>(
         &self,
         key: &K,
@@ -79,9 +79,10 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
 
     /// Waits until a hit is admitted, but no longer than `within`, and charges it.
     ///
-    /// It gives up as [`Limiter::until_ready_within`](crate::Limiter::until_ready_within) does. Each call of
-    /// the storage may take as long as the storage does on top of `within`. An admission that came too late
-    /// is refunded before the call fails. Order and drop are those of [`until_ready`](Self::until_ready).
+    /// It fails early as [`Limiter::until_ready_within`](crate::Limiter::until_ready_within) does. On top of
+    /// `within`, a call of the storage may take as long as the storage allows. An admission that came too
+    /// late is refunded before the call fails; if that refund fails, the charge stays. Order and drop are
+    /// those of [`until_ready`](Self::until_ready).
     ///
     /// # Errors
     ///

@@ -81,10 +81,9 @@ impl<P, const LEN: usize> Erased<P, LEN> {
 
     /// Takes over the states of another strategy, so that a change of strategy grants nothing.
     ///
-    /// When a key is next asked for, the cost in use of the old limit is charged to the new one at that
-    /// moment. The most used part counts of a composed limit. Cost owed beyond the old limit is forgotten,
-    /// and so are states that the old strategy had itself taken over. A store cannot run such a limit as a
-    /// script.
+    /// At the next hit of a key, the cost in use under the old limit is charged to the new one. Of a composed
+    /// limit the part with the most use counts. Cost owed beyond the old limit is forgotten, and so are
+    /// states that the old strategy had itself taken over. A store cannot run such a limit as a script.
     ///
     /// ```
     /// use traffik::strategy::{Erased, ErasedStrategy};

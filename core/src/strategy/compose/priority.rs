@@ -173,14 +173,14 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
             return if current.is_unlimited() { current } else { current.with_outcome(Outcome::Never) }
                 .with_reserve(reserve);
         };
-        // Asks for c + r, and charges c.
+        // Tests whether c + r fits, and charges c.
         let both = Hit { cost, ..*hit };
-        let asked = self.strategy.peek(state, &both, now);
-        if asked.is_allowed() {
+        let tested = self.strategy.peek(state, &both, now);
+        if tested.is_allowed() {
             return self.strategy.decide(state, hit, now).with_reserve(reserve);
         }
         // The limit records something of this denial, such as demand.
-        let denied = if asked.is_dirty() { self.strategy.decide(state, &both, now) } else { asked };
+        let denied = if tested.is_dirty() { self.strategy.decide(state, &both, now) } else { tested };
         denied.with_reserve(reserve)
     }
 
@@ -227,7 +227,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
     }
 
     fn parts_of(&self, hit: &Hit, visit: &mut dyn FnMut(ScriptLimit)) -> bool {
-        // As in `decide`: a hit asks for the cost and the reserve, and is charged the cost.
+        // As in `decide`: the cost and the reserve must fit, and the cost is charged.
         let reserve = if hit.cost == 0 { 0 } else { self.reserve(hit.class) };
         let Some(cost) = hit.cost.checked_add(reserve) else { return false };
         self.strategy.parts_of(&Hit { cost, ..*hit }, &mut |part| {
@@ -244,10 +244,8 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
     }
 }
 
-/// Scales reserves with the limit: each stays at 1 or more, and leaves 1 or more of the limit.
-#[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
-    /// Returns the same reserves of another strategy.
+    /// Returns the same reserves around another strategy.
     fn over(&self, strategy: S) -> Self {
         let whole = whole(&strategy);
         let reserves = self.reserves.map(|it| match it.ratio.num() {
@@ -258,6 +256,8 @@ impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Priority<S, N> {
     }
 }
 
+/// Scales reserves with the limit: each stays at 1 or more, and leaves 1 or more of the limit.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Scale<Cost = u32, Verdict = Decision>, const N: usize> Scale for Priority<S, N> {
     fn scaled(&self, ratio: Ratio) -> Result<Self, CapacityError> {
         self.strategy.scaled(ratio).map(|strategy| self.over(strategy))

@@ -25,14 +25,13 @@ pub use state::TimeOfDayState;
 /// Gives hours of the local day their own ratio of a rate.
 ///
 /// Choose it for limits that differ at night or in peak hours. [`Tiered`](crate::strategy::Tiered) varies the
-/// rate by customer instead. The state is that of the wrapped strategy and 8 bytes
-/// more, rounded up to 8.
+/// rate by customer instead. The state is that of the wrapped strategy and 8 bytes more, rounded up to 8.
 ///
 /// In hours that were not given the ratio is 1. The use survives a change of ratio, and drains at the rate
 /// that holds at the time. All limits count in the same units, so a change rounds nothing.
 ///
 /// * Times MUST count from the Unix epoch, as those of `MonotonicClock`, `SystemClock` and `CoarseClock` do.
-///   A clock that counts from when a device was switched on decides as lawfully, but by hours of its own.
+///   By a clock that counts from the start of a device, the hours count from that start.
 /// * A wait is exact across changes of ratio, both when the limit grows meanwhile and when it shrinks. A cost
 ///   that fits only in other hours waits for them, also for a key never seen.
 /// * The offset from UTC is fixed. A switch to summer time is a new limit, which takes over the old states.
@@ -128,8 +127,11 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     ///
     /// # Errors
     ///
-    /// * The variants of [`StrategyError`] about [`Hours`], if they are empty, overlap or are no time of the
-    ///   day.
+    /// * [`NoHours`](StrategyError::NoHours) without hours.
+    /// * [`NotATime`](StrategyError::NotATime), [`EmptyHours`](StrategyError::EmptyHours) or
+    ///   [`ZeroHours`](StrategyError::ZeroHours) if one of the [`Hours`] is no part of a day, is empty, or
+    ///   has a ratio of 0.
+    /// * [`OverlappingHours`](StrategyError::OverlappingHours) if two of them overlap.
     /// * [`TooSlow`](StrategyError::TooSlow) if the limit may take more than thirty years to become fresh.
     /// * [`Capacity`](StrategyError::Capacity) if a scaled limit cannot be counted exactly.
     pub fn new(strategy: S, hours: [Hours; N]) -> Result<Self, StrategyError> {
@@ -143,11 +145,12 @@ impl<S: Scale<Verdict = Decision>, const N: usize> TimeOfDay<S, N> {
     /// Fails as [`new`](Self::new) does, and with [`StrategyError::TooManyHours`] for more hours than `N`.
     ///
     /// ```
-    /// use traffik::{Hours, TimeOfDay, TokenBucket, rate};
+    /// use traffik::{Class, Hours, Strategy, TimeOfDay, Timestamp, TokenBucket, rate};
     ///
     /// let configured = vec![Hours::new((22, 0), (6, 0), "1/2".parse()?)];
     /// let strategy = TimeOfDay::<_, 6>::from_slice(TokenBucket::new(rate!("2/h")), &configured)?;
-    /// # let _ = strategy;
+    /// let stat = strategy.stat(&Default::default(), Class::new(), Timestamp::EPOCH); // 00:00 in UTC
+    /// assert_eq!(stat.effective_limit, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_slice(strategy: S, hours: &[Hours]) -> Result<Self, StrategyError> {

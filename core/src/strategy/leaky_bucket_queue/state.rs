@@ -52,9 +52,9 @@ impl QueueState {
             return (Self { level, end: level.not_before(self.end) }, true);
         }
         // The last turn may end later than the use drains, so the state still belongs to the other limit.
-        let is_told = self.level.is_at_another(meter.pace()) && self.end > now;
-        let level = if is_told { meter.taken_over(&Level::trace(now), now).0 } else { level };
-        (Self { level, ..self }, is_told)
+        let is_foreign = self.level.is_at_another(meter.pace()) && self.end > now;
+        let level = if is_foreign { meter.taken_over(&Level::trace(now), now).0 } else { level };
+        (Self { level, ..self }, is_foreign)
     }
 
     /// Returns the level at the pace of `meter`: `max(used, (end − at) · drain)`.
@@ -69,16 +69,16 @@ impl QueueState {
     #[inline]
     pub(super) fn following(self, meter: &Meter, held: Level, level: Level) -> Self {
         let end = meter.drained_by(&level);
-        let level = if held == self.level { level } else { meter.alike(self.level, held, level) };
+        let level = if held == self.level { level } else { meter.with_change(self.level, held, level) };
         Self { level, end }
     }
 
     /// Brings the state forward to the time at which another limit takes over. No turn is given out until
     /// then.
     pub(super) fn advanced(self, meter: &Meter, to: Timestamp) -> Self {
-        let (Self { mut level, end }, is_told) = (self, self.level.is_at_another(meter.pace()));
+        let (Self { mut level, end }, is_foreign) = (self, self.level.is_at_another(meter.pace()));
         meter.advance(&mut level, to);
-        if is_told {
+        if is_foreign {
             return if level == Level::default() && end <= to { Self::default() } else { self };
         }
         // An empty level before `end` keeps a trace, so that the turns given out stay in force.

@@ -34,7 +34,7 @@ pub(crate) fn settle<const N: usize>(
     if is_behind() {
         return all;
     }
-    // The limit with the longest wait admits then, so only the others are asked, except at the end of time.
+    // The limit with the longest wait admits then, so only the others are tried, except at the end of time.
     let longest = first.iter().position(|outcome| *outcome == all);
     let mut settled = longest.filter(|_| now + retry_after < Timestamp::MAX);
     for _ in 0..ROUNDS {

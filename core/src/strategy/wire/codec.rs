@@ -1,4 +1,4 @@
-//! Writing states as bytes and reading them back, without allocation and without trust.
+//! Writing states as bytes and reading them back, without allocation and without trusting the bytes.
 
 use core::fmt;
 
@@ -29,7 +29,6 @@ use core::fmt;
 /// assert_eq!(encode(&Counter(7), &mut bytes), Some(5));
 /// assert_eq!(decode(&bytes), Ok(Counter(7)));
 /// ```
-///
 ///
 /// * `Default` and [`FRESH`](Self::FRESH) MUST be the state of a key never seen.
 /// * The encoded form MUST determine its own length, start with a tag that names the strategy and the version

@@ -189,14 +189,14 @@ impl ScriptLimit {
             formula: ScriptFormula::Unlimited,
             asked: 0,
             booked: 0,
-            inline: StateNesting::NOT,
+            inline: StateNesting::NONE,
             hours: None,
         }
     }
 
     /// Returns a limit that asks for the cost of the hit and charges it.
     pub(crate) const fn new(formula: ScriptFormula, hit: &Hit) -> Self {
-        Self { formula, asked: hit.cost, booked: hit.cost, inline: StateNesting::NOT, hours: None }
+        Self { formula, asked: hit.cost, booked: hit.cost, inline: StateNesting::NONE, hours: None }
     }
 
     /// Reports whether this is the last limit that is shown of one state.
@@ -210,7 +210,7 @@ impl ScriptLimit {
 }
 
 impl StateNesting {
-    const NOT: Self = Self { layers: 0, room: 0 };
+    const NONE: Self = Self { layers: 0, room: 0 };
 
     /// Adds one layer of at most `room` bytes around the state.
     pub(crate) fn within(self, room: usize) -> Self {

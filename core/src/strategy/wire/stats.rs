@@ -94,12 +94,12 @@ macro_rules! stat {
 
         impl $(<$inner: $crate::strategy::Stats>)? $crate::strategy::Stats for $stat $(<$inner>)? {
             fn for_each(&self, visit: &mut dyn FnMut(&'static str, $crate::strategy::StatValue)) {
-                $($crate::strategy::wire::stats::stat!(@tell self visit $field);)+
+                $($crate::strategy::wire::stats::stat!(@show self visit $field);)+
             }
         }
     };
-    (@tell $this:ident $visit:ident inner) => { $this.inner.for_each($visit) };
-    (@tell $this:ident $visit:ident $field:ident) => { $visit(stringify!($field), $this.$field.into()) };
+    (@show $this:ident $visit:ident inner) => { $this.inner.for_each($visit) };
+    (@show $this:ident $visit:ident $field:ident) => { $visit(stringify!($field), $this.$field.into()) };
 }
 pub(crate) use stat;
 

@@ -11,7 +11,7 @@
 //!
 //! * A storage of bytes (`cas`, `redis` and its scripts, `memcached`, a storage under a lock) takes such
 //!   bytes as the state of a key never seen. The next write replaces them, so the key starts afresh.
-//! * An [`InlineState`](crate::strategy::InlineState) decodes whatever bytes it holds. An
+//! * An [`InlineState`](crate::strategy::InlineState) decodes any bytes that it holds. An
 //!   [`Erased`](crate::strategy::Erased) strategy takes another strategy's bytes as the state of a key never
 //!   seen. One that [migrates from](crate::strategy::Erased::migrating_from) that strategy charges itself the
 //!   cost that was in use there instead.

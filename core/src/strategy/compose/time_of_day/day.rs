@@ -4,7 +4,7 @@ use crate::Timestamp;
 use crate::hours::{DAY, Hours, MINUTE};
 use crate::strategy::StrategyError;
 
-/// Checks these hours by themselves.
+/// Checks one range of hours, apart from the others.
 fn validate(hours: &Hours) -> Result<(), StrategyError> {
     if !hours.are_of_a_day() {
         Err(StrategyError::NotATime(*hours))

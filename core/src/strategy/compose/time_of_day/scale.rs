@@ -60,8 +60,8 @@ impl<S: Scale + Bounds, const N: usize> Bounds for TimeOfDay<S, N> {
     const QUEUES: bool = S::QUEUES;
 
     fn most(&self, first: Timestamp, last: Timestamp) -> u128 {
-        // At each time one of the limits holds, and each admits less alone than the largest, and more than
-        // the least.
+        // At each time one of the limits holds, and each admits at most as much alone as the largest, and at
+        // least as much as the smallest.
         self.limits().map(|strategy| strategy.most(first, last)).max().unwrap_or(0)
     }
 

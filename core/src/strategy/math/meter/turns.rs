@@ -51,7 +51,7 @@ impl Meter {
     ///
     /// The result is not empty while `after` is not. All three are in units of this meter.
     #[cold]
-    pub(crate) fn alike(&self, own: Level, before: Level, after: Level) -> Level {
+    pub(crate) fn with_change(&self, own: Level, before: Level, after: Level) -> Level {
         let then = |it: Level| self.drained(Level { at: it.at.min(after.at), ..it }, after.at).1;
         let used = then(own).saturating_add(after.used).saturating_sub(then(before));
         match used.max(after.used.min(1)) {
