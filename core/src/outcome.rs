@@ -28,8 +28,7 @@ use core::time::Duration;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[must_use]
 pub enum Outcome {
-    /// The hit may pass once `after` has gone by. It is zero, which is at once, for all but the queueing
-    /// strategies.
+    /// The hit may pass once `after` has passed. That is zero, so at once, unless the strategy queues hits.
     Allow {
         /// The delay before the hit may proceed.
         #[cfg_attr(feature = "serde", serde(with = "crate::time::micros"))]
@@ -57,8 +56,8 @@ impl Outcome {
     pub(crate) fn aged_by(self, by: u64) -> Option<Self> {
         let by = Duration::from_micros(by);
         match self {
-            // retry_after - by and after - by; a denial whose wait is over has no outcome without the
-            // storage.
+            // retry_after - by and after - by; once the wait of a denial has ended, only the storage can
+            // decide.
             Self::Deny { retry_after } if retry_after <= by => None,
             Self::Deny { retry_after } => Some(Self::Deny { retry_after: retry_after.saturating_sub(by) }),
             Self::Allow { after } => Some(Self::Allow { after: after.saturating_sub(by) }),

@@ -26,8 +26,8 @@ pub struct Receipt {
     pub(crate) level: u64,
     /// The strategy's units per cost of 1; for a bucket with the pace at which they drain.
     pub(crate) unit: u64,
-    /// The routes to the storage that admitted the hit, where one stands in for another: a bit for each such
-    /// choice, the outermost lowest.
+    /// The routes to the storage that admitted the hit, where layers choose between two storages: a bit for
+    /// each layer, the outermost lowest.
     #[cfg_attr(feature = "serde", serde(default, rename = "sides"))]
     pub(crate) routes: u8,
 }

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_refused_and_said_why() {
+    fn a_malformed_value_is_refused_with_a_reason() {
         let refused = |text: &str| from_str::<Rate>(text).unwrap_err().to_string();
         assert!(refused("\"5/month\"").contains("month"), "{}", refused("\"5/month\""));
         assert!(refused("5").contains("a rate such as"));

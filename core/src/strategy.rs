@@ -200,7 +200,7 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// no period). A strategy made of others shows their kinds, after its own if it adds to their states.
     ///
     /// Limits of the same kinds may take turns on the state of a key: cost used under one stays used under
-    /// the other, and drains at the rate of the one asked last. Limits of different kinds would drain the
+    /// the other, and drains at the rate of the one used last. Limits of different kinds would drain the
     /// state at another pace, or start anew, so each needs a state of its own.
     ///
     /// The kinds MUST depend on the strategy alone, since they can be part of the name of a state.

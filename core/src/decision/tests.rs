@@ -5,7 +5,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn both_waits_are_sat_out() {
+fn the_longer_of_two_waits_counts() {
     let allow = Outcome::Allow { after: Duration::ZERO };
     let later = Outcome::Allow { after: SECOND };
     let deny = Outcome::Deny { retry_after: SECOND };
@@ -20,7 +20,7 @@ fn both_waits_are_sat_out() {
 }
 
 #[test]
-fn pressure_tells_exhausted_from_nearly() {
+fn pressure_distinguishes_exhausted_from_nearly() {
     let left = |remaining| Decision::allow(1000, remaining, SECOND).pressure();
     assert_eq!(left(0), 255);
     assert_eq!(left(1), 9);
@@ -45,14 +45,14 @@ fn a_wrapper_changes_what_it_knows_better() {
 }
 
 #[test]
-fn a_denial_is_the_same_with_shorter_waits_until_it_is_over() {
+fn an_aged_denial_has_shorter_waits_until_they_end() {
     let micros = Duration::from_micros;
     let denied = Decision::deny(10, 7, micros(5), micros(9));
     assert_eq!(denied.aged_by(0), Some(denied));
     assert_eq!(denied.aged_by(4), Some(Decision::deny(10, 7, micros(1), micros(5))));
     assert_eq!(denied.aged_by(5), None);
     let never = Decision::never(10, 7, micros(u64::MAX));
-    assert_eq!(never.aged_by(4), Some(never), "what takes for ever still does");
+    assert_eq!(never.aged_by(4), Some(never), "a wait without an end keeps none");
     assert_eq!(Outcome::Deny { retry_after: micros(5) }.aged_by(5), None);
 }
 

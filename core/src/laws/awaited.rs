@@ -264,7 +264,7 @@ pub async fn racers_admit_the_limit<S: Strategy>(
     })
     .await;
     failed.map_or(Ok(()), |failure| Err(ConformanceError::Failed(failure)))?;
-    // Contended checks were not charged, so what they left is still to be had.
+    // Contended checks were not charged, so the cost that they left can still be admitted.
     let all = admitted + drain(&subject, KEY).await?;
     Ok(expect(all == admits, 2, all, "concurrent checks did not admit exactly the limit")?)
 }

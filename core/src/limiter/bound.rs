@@ -45,6 +45,7 @@ impl WaitBound for NoBound {
         refunds: PendingRefunds<'_, S, impl Into<Hit<S::Cost>> + Copy>,
     ) -> impl Future<Output = ()> {
         refunds.refund_now(limiter, key);
+        // `ready` is the smallest future there is.
         ready(())
     }
 }

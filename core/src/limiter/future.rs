@@ -148,7 +148,10 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         let reply = call.await?;
         let into_array = |verdicts: Vec<S::Verdict>| {
             <[S::Verdict; N]>::try_from(verdicts).map_err(|_| {
-                BackendError::new(ErrorKind::Other, "the storage answered for other keys than it was asked")
+                BackendError::new(
+                    ErrorKind::Other,
+                    "the storage returned another number of verdicts than keys",
+                )
             })
         };
         match reply {

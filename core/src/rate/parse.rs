@@ -154,7 +154,7 @@ const fn unit(text: &str, start: usize, end: usize) -> Option<u64> {
     None
 }
 
-/// Reports whether a word stands here that people write for no limit.
+/// Reports whether the word at `at` is one that people write for no limit.
 #[expect(clippy::indexing_slicing, reason = "the loop counts up to the length")]
 const fn is_no_limit(text: &str, at: usize) -> bool {
     const WORDS: [&str; 6] = ["unlimited", "none", "off", "inf", "infinite", "infinity"];

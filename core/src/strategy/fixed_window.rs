@@ -358,7 +358,7 @@ mod tests {
         assert!(window.decide(&mut state, &Hit::new(1), second(20) + wait).is_allowed());
     }
 
-    /// Asks a hundred times in every tenth of a second and counts what passes.
+    /// Checks a hundred hits in every tenth of a second and counts the admitted ones.
     fn admitted(rate: Rate, span: u64) -> u64 {
         let window = FixedWindow::new(rate);
         let mut state = FixedWindowState::default();

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn as_much_as_the_limit_waits_if_not_said_otherwise() {
+    fn the_queue_defaults_to_the_limit() {
         let queue = LeakyBucketQueue::new(Rate::per_second(2));
         let mut state = QueueState::default();
         for _ in 0..3 {

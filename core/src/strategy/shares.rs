@@ -36,13 +36,13 @@ pub(crate) trait SharedLimit {
     /// Returns the windows, and with them the rate.
     fn windows(&self) -> &FixedWindow;
 
-    /// Returns the member that asks.
+    /// Returns the label of the member that a hit of this class belongs to.
     fn label(&self, class: Class) -> Label;
 
     /// Reports whether this member may have a row of its own.
     fn may_have_row(&self, label: Label) -> bool;
 
-    /// Returns the weight of the member that asks; never 0.
+    /// Returns the weight of the member that checks a hit; never 0.
     fn weight(&self) -> u16;
 
     /// Reports whether the shares of members without demand are unassigned.

@@ -337,17 +337,17 @@ mod tests {
     }
 
     #[test]
-    fn stat_tells_what_is_in_the_last_period() {
+    fn stat_shows_the_use_in_the_last_period() {
         let log = log("8/10s");
         let mut state = SlidingLogState::default();
         for (at, cost) in [(1, 2), (1, 1), (4, 2), (6, 1)] {
             assert!(log.decide(&mut state, &Hit::new(cost), second(at)).is_allowed());
         }
         let stat = |now| log.stat(&state, Class::default(), second(now));
-        let told = |now| (stat(now).entry_count, stat(now).current_cost_sum, stat(now).oldest_entry);
-        assert_eq!(told(6), (3, 6, Some(second(1))));
-        assert_eq!(told(11), (2, 3, Some(second(4))));
-        assert_eq!(told(16), (0, 0, None));
+        let figures = |now| (stat(now).entry_count, stat(now).current_cost_sum, stat(now).oldest_entry);
+        assert_eq!(figures(6), (3, 6, Some(second(1))));
+        assert_eq!(figures(11), (2, 3, Some(second(4))));
+        assert_eq!(figures(16), (0, 0, None));
     }
 
     #[test]

@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn stat_tells_what_counts_and_from_when() {
+    fn stat_shows_the_counts_and_their_start() {
         let window = strict(9, 100, 4);
         let mut state = StrictWindowState::default();
         assert!(window.decide(&mut state, &Hit::new(4), at(130)).is_allowed());

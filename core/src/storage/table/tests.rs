@@ -40,7 +40,7 @@ with_either_tag! {
     the_soonest_fresh_gives_way_first
     without_slots_nothing_is_admitted
     what_is_taken_back_whole_frees_its_slot
-    a_time_too_late_to_tell_is_no_time_to_forget
+    a_time_beyond_the_ticks_is_never_forgotten
     a_stamp_from_the_future_hurts_for_a_horizon_at_most
     what_is_charged_beyond_the_limit_is_not_forgotten
     any_digest_is_a_key
@@ -134,7 +134,7 @@ fn what_is_taken_back_whole_frees_its_slot<H: SlotTag>() {
     assert!(table.is_empty(now));
 }
 
-fn a_time_too_late_to_tell_is_no_time_to_forget<H: SlotTag>() {
+fn a_time_beyond_the_ticks_is_never_forgotten<H: SlotTag>() {
     let mut table = small::<FixedWindow, H, 1>(WhenFull::Refuse);
     let late = u64::MAX / 1_000_000;
     assert_eq!(hit(&mut table, 1, late), Ok(true));

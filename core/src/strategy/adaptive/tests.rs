@@ -16,7 +16,7 @@ fn hundred() -> Adaptive {
     Adaptive::new(Rate::per_minute(100))
 }
 
-/// Asks so often in each minute, evenly, and tells the effective limit after it.
+/// Checks `hits` hits in each minute, evenly, and returns the effective limit after each minute.
 fn minutes(
     limit: Adaptive,
     state: &mut AdaptiveState,
@@ -55,7 +55,7 @@ fn defect_19_normal_traffic_recovers_from_the_floor() {
     let mut state = AdaptiveState::default();
     let _ = minutes(hundred(), &mut state, 0..5, 400);
     for minute in 5..12 {
-        // Whatever it is left with, and all at once.
+        // Takes all that the limit leaves, at once.
         let left = hundred().stat(&state, Class::default(), second(minute * 60)).effective_limit;
         assert_eq!(u64::from(left), 30 + 10 * (minute - 5));
         let taken = left.min(79);
@@ -92,7 +92,7 @@ fn a_load_from_outside_reduces_from_the_next_window_on() {
 }
 
 #[test]
-fn a_denial_is_noted_once_per_window() {
+fn a_denial_is_recorded_once_per_window() {
     let mut state = AdaptiveState::default();
     assert!(hundred().decide(&mut state, &Hit::new(50), second(0)).is_allowed());
     let denied = hundred().decide(&mut state, &Hit::new(51), second(30));

@@ -23,9 +23,9 @@ fn hits_of_one_have_a_token_bucket() {
     let (mut state, mut level) = Default::default();
     for step in 0..100 {
         let at = START.plus_micros(step * 77_777);
-        let told = |it: Decision| (it.outcome(), it.remaining(), it.reset_after());
+        let figures = |it: Decision| (it.outcome(), it.remaining(), it.reset_after());
         let expected = plain.decide(&mut level, &Hit::new(1), at);
-        assert_eq!(told(bucket.decide(&mut state, &Hit::new(1), at)), told(expected), "{step}");
+        assert_eq!(figures(bucket.decide(&mut state, &Hit::new(1), at)), figures(expected), "{step}");
     }
 }
 
@@ -75,10 +75,10 @@ fn a_refund_of_the_last_admission_restores_the_mean_and_an_earlier_one_the_count
     let second = admit(&bucket, &mut state, 1).receipt();
     let mut back = state;
     bucket.refund(&mut back, &Hit::new(1), second, START);
-    let told = |state: &CostBasedState| bucket.stat(state, Class::default(), START);
-    assert_eq!(told(&back), told(&one));
+    let stat_of = |state: &CostBasedState| bucket.stat(state, Class::default(), START);
+    assert_eq!(stat_of(&back), stat_of(&one));
     bucket.refund(&mut state, &Hit::new(4), first, START);
-    assert_eq!((told(&state).tokens, told(&state).mean_cost), (9, ratio(7, 4)));
+    assert_eq!((stat_of(&state).tokens, stat_of(&state).mean_cost), (9, ratio(7, 4)));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_late_refund_frees_nothing_of_a_dearer_hit() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn settings_out_of_range_are_refused() {
     let bucket = CostBased::new(Rate::per_second(10));
     assert_eq!(bucket.window(0), Err(StrategyError::EmptyWindow));
     assert_eq!(bucket.floor(ratio(0, 1)), Err(StrategyError::CostBasedFloor));

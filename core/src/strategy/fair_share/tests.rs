@@ -22,7 +22,7 @@ fn hit(instance: u32, cost: u32) -> Hit {
     Hit::new(cost).with_class(class(instance))
 }
 
-/// Asks `times` times for a cost of 1 and counts what passes.
+/// Checks `times` hits of cost 1 and counts the admitted ones.
 fn ask<const N: usize>(
     limit: FairShare<N>,
     state: &mut FairShareState<N>,
@@ -62,7 +62,7 @@ fn a_flood_starves_nobody() {
 }
 
 #[test]
-fn who_returns_has_its_share_from_the_next_window_on() {
+fn a_returning_instance_has_its_share_from_the_next_window_on() {
     let limit = FairShare::<4>::new("10/10s".parse().unwrap());
     let mut state = Default::default();
     assert_eq!(ask(limit, &mut state, A, 100, 10), 10);
@@ -76,7 +76,7 @@ fn who_returns_has_its_share_from_the_next_window_on() {
 }
 
 #[test]
-fn a_denial_is_noted_once_per_window_and_admits_nothing() {
+fn a_denial_is_recorded_once_per_window_and_admits_nothing() {
     let limit = FairShare::<4>::new("10/10s".parse().unwrap());
     let mut state = Default::default();
     let _ = limit.decide(&mut state, &hit(A, 10), second(10));
@@ -116,7 +116,7 @@ fn a_new_weight_counts_from_the_next_window_on() {
 }
 
 #[test]
-fn who_finds_no_room_shares_a_row_until_it_falls_silent() {
+fn an_instance_without_room_shares_a_row_until_it_falls_silent() {
     let limit = FairShare::<1>::new("10/10s".parse().unwrap());
     let mut state = Default::default();
     let all = |state: &mut _, at| [A, B, C].map(|who| ask(limit, state, who, 100, at));

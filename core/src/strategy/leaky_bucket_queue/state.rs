@@ -8,9 +8,9 @@ use crate::strategy::{DecodeError, Level, Reader, State, Writer};
 
 /// The state of a [`LeakyBucketQueue`](crate::LeakyBucketQueue), in 32 bytes.
 ///
-/// A turn stays the same when the rate changes, since its client already knows it. So the state keeps when
-/// the last turn is over, and under another rate at least as much counts as in use as drains until then. The
-/// used cost is kept beside that end, so that limits that take turns do not inflate it.
+/// A turn stays the same when the rate changes, since its client already knows it. So the state keeps the end
+/// of the last turn. Under another rate, the use counts as at least the cost that drains until that end. The
+/// used cost is kept beside the end, so that limits that take turns do not inflate it.
 ///
 /// ```
 /// use traffik::strategy::State;

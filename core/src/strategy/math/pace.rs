@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_that_no_meter_makes_are_told_apart() {
+    fn bits_that_no_meter_makes_are_refused() {
         let fastest = u64::from(FASTEST) << UNIT;
         assert!(Pace(fastest | 1).is_valid());
         for bits in [0, fastest, (fastest | 1) + (1 << UNIT), WIDE, WIDE | 5, WIDE | ((1 << UNIT) - 1)] {

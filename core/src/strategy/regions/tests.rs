@@ -27,7 +27,7 @@ fn regions(rate: &str, shares: &[(Label, &str)]) -> Result<Regions<3>, StrategyE
     Regions::new(rate.parse().unwrap(), &named[..shares.len()])
 }
 
-/// Asks `times` times for a cost of 1 and counts what passes.
+/// Checks `times` hits of cost 1 and counts the admitted ones.
 fn ask(limit: Regions<3>, state: &mut RegionsState<3>, who: Label, times: u32, at: u64) -> u32 {
     (0..times).filter(|_| limit.decide(state, &hit(who, 1), second(at)).is_allowed()).count() as u32
 }
@@ -79,7 +79,7 @@ fn what_belongs_to_nobody_is_lent_only_with_spill_over() {
 }
 
 #[test]
-fn without_spill_over_a_denial_is_not_noted() {
+fn without_spill_over_a_denial_is_not_recorded() {
     let limit = regions("10/10s", &[(WEST, "1/2")]).unwrap();
     let mut state = Default::default();
     let _ = limit.decide(&mut state, &hit(WEST, 5), second(10));

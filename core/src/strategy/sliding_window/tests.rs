@@ -26,7 +26,7 @@ fn the_wait_runs_into_the_window_after_the_next_if_it_must() {
 }
 
 #[test]
-fn stat_tells_both_windows_and_what_they_come_to() {
+fn stat_shows_both_windows_and_their_weighted_count() {
     let window = window("10/10s");
     let mut state = SlidingWindowState::default();
     assert!(window.decide(&mut state, &Hit::new(5), second(12)).is_allowed());

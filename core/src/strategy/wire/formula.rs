@@ -194,7 +194,7 @@ impl ScriptLimit {
         }
     }
 
-    /// Returns a limit that asks for the cost of the hit and charges it.
+    /// Returns a limit in which the cost of the hit has to fit, and is charged.
     pub(crate) const fn new(formula: ScriptFormula, hit: &Hit) -> Self {
         Self { formula, asked: hit.cost, booked: hit.cost, inline: StateNesting::NONE, hours: None }
     }
@@ -202,7 +202,7 @@ impl ScriptLimit {
     /// Reports whether this is the last limit that is shown of one state.
     pub(crate) const fn is_last(&self) -> bool {
         match self.hours {
-            // All hours are shown of one state, and `more` counts those to come.
+            // All hours share one state, and `more` counts the hours still to be shown.
             Some(held) => held.more == 0,
             None => true,
         }

@@ -204,18 +204,18 @@ mod tests {
     const SAMPLE: Sample = Sample { tokens: -3, refill: Some(Ratio::ONE), full: false };
 
     #[test]
-    fn figures_are_told_by_name_and_in_order() {
-        let told = StatsSnapshot::of(&(SAMPLE, Sample { refill: None, ..SAMPLE }));
+    fn figures_are_read_by_name_and_in_order() {
+        let snapshot = StatsSnapshot::of(&(SAMPLE, Sample { refill: None, ..SAMPLE }));
         let one = [
             ("tokens", StatValue::Balance(-3)),
             ("refill", StatValue::Ratio(Ratio::ONE)),
             ("full", StatValue::Flag(false)),
         ];
-        assert_eq!(told.iter().take(3).collect::<Vec<_>>(), one);
-        assert_eq!(told.iter().nth(4), Some(("refill", StatValue::Absent)));
-        assert_eq!(told.find("refill"), Some(one[1].1));
-        assert_eq!((told.find("tat"), told.iter().count()), (None, 6));
-        assert_eq!(StatsSnapshot::of(&told), told);
+        assert_eq!(snapshot.iter().take(3).collect::<Vec<_>>(), one);
+        assert_eq!(snapshot.iter().nth(4), Some(("refill", StatValue::Absent)));
+        assert_eq!(snapshot.find("refill"), Some(one[1].1));
+        assert_eq!((snapshot.find("tat"), snapshot.iter().count()), (None, 6));
+        assert_eq!(StatsSnapshot::of(&snapshot), snapshot);
         assert_eq!(one.map(|(_, figure)| figure.to_string()), ["-3", "1", "false"]);
     }
 

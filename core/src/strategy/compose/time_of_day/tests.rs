@@ -89,7 +89,7 @@ fn a_fresh_key_waits_for_hours_in_which_its_cost_fits() {
 }
 
 #[test]
-fn the_stat_tells_the_local_hour() {
+fn the_stat_shows_the_local_hour() {
     let limit = TimeOfDay::new(Gcra::new(Rate::per_minute(10)), night("1/2")).unwrap();
     let stat = |offset, at| {
         let limit = limit.utc_offset(offset).unwrap();
