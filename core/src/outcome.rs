@@ -41,7 +41,8 @@ pub enum Outcome {
         #[cfg_attr(feature = "serde", serde(with = "crate::time::micros"))]
         retry_after: Duration,
     },
-    /// The hit can never pass: its cost is above the most that the limit can ever hold.
+    /// The hit can never pass: its cost is above the most that the limit can ever hold, or the limit is used
+    /// up and never refills.
     Never,
 }
 

@@ -4,7 +4,7 @@ use crate::Key;
 
 /// The keyed 64-bit hash that stands for a key inside one storage.
 ///
-/// Two keys share a digest with a chance of 2⁻⁶⁴ a pair, about one in thirty million for any two among a
+/// Two keys share a digest with a chance of 2⁻⁶⁴ a pair, about one in 37 million for any two among a
 /// million keys. They would then share one limit, and nothing worse.
 ///
 /// ```

@@ -40,7 +40,7 @@ pub enum WaitError<E = StorageError> {
     Never,
     /// The hit would have to wait for longer than it may, or its queue is full.
     ///
-    /// Nothing was charged, or a charge was refunded. Only if that refund fails does the charge stay.
+    /// Nothing was charged, or the charge was refunded. It stays only if the storage could not take it back.
     TooLong {
         /// The wait from now on that would be necessary; a lower bound where it is not known exactly.
         wait: Duration,

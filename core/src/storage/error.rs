@@ -7,8 +7,9 @@ use crate::Strategy;
 named! {
     /// The kind of a storage's failure, for callers that act on it.
     ///
-    /// Match on it to choose between a retry, a fallback and an alarm. Only [`Timeout`](Self::Timeout) leaves
-    /// open whether the hit was charged.
+    /// Match on it to choose between a retry, a fallback and an alarm. [`Timeout`](Self::Timeout) leaves open
+    /// whether the hit was charged; [`Contended`](Self::Contended), [`Full`](Self::Full) and
+    /// [`Unavailable`](Self::Unavailable) mean that it was not.
     ///
     /// ```
     /// use traffik::{ErrorKind, StorageError};

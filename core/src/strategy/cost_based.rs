@@ -33,9 +33,9 @@ mod tests;
 /// the rate. So between two hits the refill is exactly linear, and waits are exact.
 ///
 /// Over any time `T` it admits at most `burst + limit · T / period`. A client that always asks for `c` gets
-/// at least `burst + share · limit · T / period − (c − 1)`, if the burst exceeds `c` by the refill of 1 µs.
-/// `share` is the greater of the floor and `1 / c`, rounded as above. Otherwise the client gets `c` in every
-/// `⌈c · period / (share · limit)⌉` µs.
+/// at least `burst + share · limit · T / period − (c − 1)`, if the burst exceeds `c` by at least the refill
+/// of 1 µs. `share` is the greater of the floor and `1 / c`, rounded as above. Otherwise the client gets `c`
+/// in every `⌈c · period / (share · limit)⌉` µs.
 ///
 /// A bucket of 8 tokens at 4 per second, with a window of 2 hits:
 ///

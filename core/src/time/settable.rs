@@ -16,7 +16,7 @@ use super::{Clock, EpochClock, Timer, Timestamp};
 ///
 /// * **Forward** is as if that time had passed: levels drain by it. A key has at most its whole limit once
 ///   more.
-/// * **Back** by more than a limit lasts, and than a second (in a table up to two): the used part begins to
+/// * **Back** by more than a limit lasts, and than a second (in a table up to 2.1 s): the used part begins to
 ///   drain at the new present, so no key waits for longer than its limit's horizon
 ///   ([`Strategy::rebase`](crate::Strategy::rebase)). Back by less, a key waits for up to that time more. A
 ///   bucket admits no more for it, and a window at most its limit once more.
