@@ -62,10 +62,11 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
     /// # Manual::new().run(async {
     /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
-    /// match limiter.check("alice").await?.retry_after() {
-    ///     None => println!("welcome"),
-    ///     Some(wait) => println!("try again in {wait:?}"),
-    /// }
+    /// let answer = match limiter.check("alice").await?.retry_after() {
+    ///     None => "welcome".to_string(),
+    ///     Some(wait) => format!("try again in {wait:?}"),
+    /// };
+    /// assert_eq!(answer, "welcome");
     /// # Ok::<(), traffik::storage::BackendError>(())
     /// # })??;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -17,14 +17,17 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// Waits until a hit of cost 1 is admitted, and charges it.
     ///
     /// ```
+    /// # use core::time::Duration;
     /// # use traffik::{Limiter, Memory, TokenBucket, WaitError, rate, runtime::Manual};
     /// # let runtime = Manual::new();
     /// # let timer = &runtime;
     /// # let storage = Memory::builder().clock(runtime.clone()).build();
     /// # runtime.run(async {
     /// let limiter = Limiter::new(TokenBucket::new(rate!("1/s")), storage);
+    /// let start = limiter.now();
     /// limiter.until_ready("uplink", timer).await?; // at once
     /// limiter.until_ready("uplink", timer).await?; // a second later
+    /// assert_eq!(limiter.now().since(start), Duration::from_secs(1));
     /// # Ok::<(), WaitError>(())
     /// # })??;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -18,14 +18,17 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// Waits until a hit of cost 1 is admitted, and charges it.
     ///
     /// ```
+    /// # use core::time::Duration;
     /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
     /// # let runtime = Manual::new();
     /// # let timer = &runtime;
     /// # let storage = Local(Memory::builder().clock(runtime.clone()).build());
     /// # runtime.run(async {
     /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("1/s")), storage);
+    /// let start = runtime.now();
     /// limiter.until_ready("uplink", timer).await?; // at once
     /// limiter.until_ready("uplink", timer).await?; // a second later
+    /// assert_eq!(runtime.now().since(start), Duration::from_secs(1));
     /// # Ok::<(), traffik::WaitError<traffik::storage::BackendError>>(())
     /// # })??;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
