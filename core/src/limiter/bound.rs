@@ -13,7 +13,7 @@ pub(super) trait WaitBound {
     fn left(&self) -> Option<Duration>;
 
     /// Completes when no time is left.
-    fn over(&self) -> impl Future<Output = ()>;
+    fn time_up(&self) -> impl Future<Output = ()>;
 
     /// Refunds a turn that was given up because no time is left.
     fn refund<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
@@ -32,7 +32,7 @@ impl WaitBound for NoBound {
         None
     }
 
-    fn over(&self) -> impl Future<Output = ()> {
+    fn time_up(&self) -> impl Future<Output = ()> {
         pending()
     }
 
@@ -70,7 +70,7 @@ impl<T: Timer, W: Fn() -> Option<Duration>> WaitBound for TimeBound<'_, T, W> {
         Some(self.within.saturating_sub((self.watch)().unwrap_or_default()))
     }
 
-    fn over(&self) -> impl Future<Output = ()> {
+    fn time_up(&self) -> impl Future<Output = ()> {
         self.timer.sleep(self.within)
     }
 

@@ -31,7 +31,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     bound: impl WaitBound,
 ) -> impl Future<Output = Result<S::Verdict, WaitError<L::Error>>> {
     async move {
-        let mut over = pin!(bound.over());
+        let mut time_up = pin!(bound.time_up());
         // A nested block drops its place in the queue at its end, before the delay begins.
         let admitted = async {
             // Invariant: `denied` holds the wait of the last denial until the loop has slept for it; `due` is
@@ -45,7 +45,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                         return Err(WaitError::Never);
                     }
                     let (first, was_behind) =
-                        become_first(limiter, queue, key, hit, &bound, over.as_mut()).await?;
+                        become_first(limiter, queue, key, hit, &bound, time_up.as_mut()).await?;
                     turn = Some(first);
                     if was_behind {
                         // The denial is out of date: others were admitted meanwhile.
@@ -54,7 +54,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                 }
                 if let Some(wait) = denied.take()
                     && (bound.left().is_some_and(|left| wait > left)
-                        || before(over.as_mut(), pin!(timer.sleep(wait))).await.is_none())
+                        || before(time_up.as_mut(), pin!(timer.sleep(wait))).await.is_none())
                 {
                     return Err(WaitError::TooLong { wait });
                 }
@@ -89,7 +89,7 @@ pub(super) fn wait<S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
                     while delayed.poll_sooner(context) {
                         sleep.set(timer.sleep(delayed.left()));
                     }
-                    poll_before(over.as_mut(), sleep.as_mut(), context)
+                    poll_before(time_up.as_mut(), sleep.as_mut(), context)
                 });
                 if reached.await.is_some() {
                     return Ok(delayed.leave());
@@ -129,57 +129,57 @@ fn become_first<'a, S: Strategy, L: WaitTarget<S>, K: Key + ?Sized>(
     key: &K,
     hit: impl Into<Hit<S::Cost>> + Copy,
     bound: &impl WaitBound,
-    mut over: Pin<&mut impl Future<Output = ()>>,
+    mut time_up: Pin<&mut impl Future<Output = ()>>,
 ) -> impl Future<Output = Result<(QueuePosition<'a>, bool), WaitError<L::Error>>> {
     async move {
         let mut joined = QueuePosition::join(queue, key, hit.into());
-        // Invariant: the hit is in the queue if `joined` is `Ok`. Once `is_over`, the next turn of the loop
-        // only estimates the wait for the error: the queue is full, or the time is up.
-        let mut is_over = joined.is_err();
+        // Invariant: the hit is in the queue if `joined` is `Ok`. Once `is_failing`, the next turn of the
+        // loop only estimates the wait for the error: the queue is full, or the time is up.
+        let mut is_failing = joined.is_err();
         loop {
-            let left = bound.left().filter(|_| !is_over);
-            if is_over || left.is_some() {
+            let left = bound.left().filter(|_| !is_failing);
+            if is_failing || left.is_some() {
                 let expected = {
                     let ticket = joined.as_ref().map_or_else(|ticket| *ticket, |turn| turn.ticket);
                     let ahead = |visit: &mut dyn FnMut(u32)| queue.ahead(ticket, visit);
                     limiter.estimate_wait(key, hit.into(), &ahead, left.unwrap_or(Duration::MAX))
                 };
                 let wait = expected.await.map_err(WaitError::Storage)?;
-                if is_over || bound.left().is_some_and(|left| wait > left) {
+                if is_failing || bound.left().is_some_and(|left| wait > left) {
                     return Err(WaitError::TooLong { wait });
                 }
             }
             let Ok(turn) = &joined else { continue };
-            let first = before(over.as_mut(), pin!(turn.wait_turn())).await;
+            let first = before(time_up.as_mut(), pin!(turn.wait_turn())).await;
             match (first, joined) {
                 (Some(was_behind), Ok(turn)) => return Ok((turn, was_behind)),
                 (_, still) => {
                     joined = still;
-                    is_over = true;
+                    is_failing = true;
                 }
             }
         }
     }
 }
 
-/// Returns the output of a future, or `None` if `over` completes before.
+/// Returns the output of a future, or `None` if `time_up` completes before.
 fn poll_before<F: Future>(
-    over: Pin<&mut impl Future<Output = ()>>,
+    time_up: Pin<&mut impl Future<Output = ()>>,
     future: Pin<&mut F>,
     context: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
     match future.poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => over.poll(context).map(|()| None),
+        Poll::Pending => time_up.poll(context).map(|()| None),
     }
 }
 
-/// Waits for a future, or for `over`: returns `None` if `over` completes before.
+/// Waits for a future, or for `time_up`: returns `None` if `time_up` completes before.
 fn before<F: Future>(
-    mut over: Pin<&mut impl Future<Output = ()>>,
+    mut time_up: Pin<&mut impl Future<Output = ()>>,
     mut future: Pin<&mut F>,
 ) -> impl Future<Output = Option<F::Output>> {
-    poll_fn(move |context| poll_before(over.as_mut(), future.as_mut(), context))
+    poll_fn(move |context| poll_before(time_up.as_mut(), future.as_mut(), context))
 }
 
 /// Reports whether the limit can never admit the hit.
