@@ -1,15 +1,15 @@
-//! Layers around a storage, for the time when it does not answer.
+//! Layers around a storage, for when it hangs, fails, is overloaded or must be watched.
 //!
 //! Each layer is an [`AsyncStorage`](traffik_core::storage::AsyncStorage) around another one.
-//! [`StorageExt`] adds each with one method call. In the order of this table, from the store outwards, all
-//! of them make sense together:
+//! [`StorageExt`] adds each with one method call. All of them work together in the order of this table, from
+//! the store outwards:
 //!
 //! | layer | for a storage that | does | belongs around |
 //! |---|---|---|---|
 //! | [`Timeout`] | hangs | fails a call that takes too long | the store, within all others |
 //! | [`Retry`] | fails now and then | tries again, after growing waits | a `Timeout` for each attempt |
 //! | [`CircuitBreaker`] | is down | stops calling it for a while | the storage it judges, and its `Timeout` |
-//! | [`Failover`] | is down | asks another storage instead | a `CircuitBreaker` |
+//! | [`Failover`] | is down | calls another storage instead | a `CircuitBreaker` |
 //! | [`DenyCache`] | is hammered by denied clients | repeats a denial while it holds | all of the above |
 //! | [`Instrumented`] | you want to watch | reports results and durations of calls | all, or one layer |
 //!
@@ -19,12 +19,12 @@
 //!   tries again.
 //! * A breaker within a timeout does not count a timed-out call as a failure of the store, unless
 //!   [`slow`](BreakerBuilder::slow) is set. A timeout around a failover also cuts off the fallback.
-//! * A deny cache within a failover, around the primary, caches no denial of the fallback, and the fallback
-//!   is asked each time.
-//! * A retry around a failover asks the primary again before each attempt of the fallback: put the retry
+//! * A deny cache within a failover, around the primary, caches no denial of the fallback: each such call
+//!   reaches the fallback.
+//! * A retry around a failover calls the primary again before each attempt of the fallback: put the retry
 //!   within.
 //!
-//! A breaker, a failover and counters judge each [node](traffik_core::storage::AsyncStorage::node) of a
+//! A breaker, a failover and counters treat each [node](traffik_core::storage::AsyncStorage::node) of a
 //! storage separately. A node that fails changes nothing for keys on other nodes.
 //!
 //! # Names of the Python library
@@ -35,7 +35,7 @@
 //! | `backend_fallback` | [`with_fallback`], or [`Failover::builder`]: see below |
 //! | `CircuitBreaker` | [`with_breaker`] and [`Breaker::builder`]; several storages can share one |
 //! | `failover` | all three: `.with_retry(timer).with_breaker(&breaker).with_fallback(other)` |
-//! | `on_error` | the same of a throttle in `traffik_integrations`, for failures that remain |
+//! | `on_error` | the same option of a throttle, for failures that remain |
 //!
 //! The two ways to make a failover differ in calls that are under way when the store dies or hangs:
 //!

@@ -32,11 +32,13 @@ pub use top::KeyUsage;
 /// Choose it for limits within one process. [`SharedMemory`] serves several strategies from one capacity; a
 /// store such as Redis serves several processes.
 ///
-/// It stores no keys, only 61 bits of a keyed hash of each. Two keys share a hash with a chance of 2⁻⁶¹.
-/// That any two of a million keys do has a chance of about one in four million. They would then share one
-/// limit, with no other effect. The hash has a random secret, so nobody can choose keys that collide.
+/// A slot stores no key, only 61 bits of a keyed hash of it. Two keys share a hash with a chance of 2⁻⁶¹;
+/// among a million keys, some two do with a chance of one in 4.6 million. Two such keys share one limit, with
+/// no other effect. The hash has a random secret, so nobody can choose keys that collide. Names of keys are
+/// stored only by [`track_denied_keys`](MemoryBuilder::track_denied_keys).
 ///
-/// A full storage gives up the key that would be fresh soonest, and counts it; or it refuses new keys. See
+/// A key has its place in one of at most 32 slots. If all of them are in use, the storage gives up the key
+/// among them that would be fresh soonest, and counts it; or it refuses the new key. See
 /// [`WhenFull`](traffik_core::storage::WhenFull) and [`Memory::counters`].
 ///
 /// ```
@@ -77,12 +79,12 @@ impl<S: Strategy> Memory<S> {
 }
 
 impl<S: Strategy, C> MemoryBuilder<S, C> {
-    /// Builds the storage. It reserves addresses now, and takes memory in parts, from the first key of each
-    /// part on.
+    /// Builds the storage. It reserves addresses now, and takes the memory of each part when the first key of
+    /// that part arrives.
     ///
     /// # Panics
     ///
-    /// Panics or aborts as `Vec` does if there are not that many addresses.
+    /// Panics or aborts as `Vec` does if it cannot reserve that many addresses.
     #[must_use]
     pub fn build(self) -> Memory<S, C> {
         self.build_with(random())
@@ -110,7 +112,7 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         self.len() == 0
     }
 
-    /// Returns the work done for want of room: the `u64` fields `evictions`, keys that were given up before
+    /// Returns how often the storage lacked room: the `u64` fields `evictions`, keys that were given up before
     /// they were fresh, and `refusals`, new keys that were refused.
     pub fn counters(&self) -> Counters {
         self.shards.counters()

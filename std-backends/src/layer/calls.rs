@@ -7,7 +7,7 @@ use traffik_core::{ErasedKey, Hit, Op, Strategy};
 
 use crate::util::key::KeyRefs;
 
-/// Returns whether an operation may change a state, so that its outcome is unknown without an answer.
+/// Returns whether an operation may change a state. Without an answer, the outcome of such a call is unknown.
 pub(super) const fn changes<S: Strategy>(op: &Op<S>) -> bool {
     !matches!(op, Op::Peek(_))
 }

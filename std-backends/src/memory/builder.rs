@@ -47,16 +47,18 @@ impl<S, C> MemoryBuilder<S, C> {
         /// Sets the number of keys in use at a time. Defaults to 65 536.
         pub const fn capacity(capacity: usize) => capacity = capacity;
 
-        /// Sets the policy of a full storage. Defaults to giving up the key that would be fresh soonest.
+        /// Sets the policy for a new key that finds no free slot. Defaults to [`WhenFull::Evict`], which gives
+        /// up the key that would be fresh soonest.
         pub const fn when_full(when_full: WhenFull) => when_full = when_full;
 
-        /// Sets the number of names to remember, of the keys that are denied most, for
-        /// [`Memory::denied`](crate::Memory::denied). Rounded up to a multiple of eight. Defaults to 0:
-        /// nothing that a client wrote is kept.
+        /// Sets how many of the most denied keys are remembered by name, for
+        /// [`Memory::denied`](crate::Memory::denied). Rounded up to a multiple of eight. Defaults to 0, so
+        /// that the storage keeps nothing that a client wrote.
         pub const fn track_denied_keys(most: usize) => names = most;
 
-        /// Sets the most waiters for each key in [`until_ready`](traffik_core::Limiter::until_ready). One
-        /// more fails at once, with the wait it would have taken. Defaults to no bound.
+        /// Sets the most callers that may wait for each key in
+        /// [`until_ready`](traffik_core::Limiter::until_ready). A caller beyond that fails at once, with the
+        /// wait it would have had. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
     }
 

@@ -21,7 +21,7 @@ impl<S: Strategy, const ROOM: usize> EncodedStrategy<S, ROOM> {
     }
 }
 
-/// Decodes a state. The bytes of another strategy give the state of a key never seen, as everywhere.
+/// Decodes a state. Bytes of another strategy count as the state of a key never seen, as in every storage.
 #[inline]
 pub(super) fn read<T: State, const ROOM: usize>(bytes: &InlineState<ROOM>) -> T {
     decode(bytes.bytes()).unwrap_or_default()

@@ -28,12 +28,12 @@ use crate::util::spin_lock::SpinLock;
 pub struct DeniedKey {
     /// The [name](Key::name) of the key, or its first 80 bytes.
     pub name: String,
-    /// The keyed hash of the key, which is all that the table keeps of it.
+    /// The keyed hash of the key, by which the storage finds its state.
     pub digest: Digest,
     /// An upper bound of its denials.
     pub denials: u64,
     /// A lower bound of its denials. It is below [`denials`](Self::denials) if the key took the place of
-    /// another, whose denials are then included above.
+    /// another key, whose denials that bound includes.
     pub at_least: u64,
 }
 
@@ -53,7 +53,7 @@ const WAYS: usize = 8;
 /// The longest name, in bytes.
 const LENGTH: usize = 80;
 
-/// A place: true denials of its key are between `denials - inherited` and `denials`.
+/// A place in a set, for one key. The key's true denials lie between `denials - inherited` and `denials`.
 #[derive(Clone, Copy, Debug)]
 struct NameEntry {
     digest: Digest,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn those_denied_most_are_told_by_name() {
+    fn the_keys_denied_most_are_listed_by_name() {
         let names = DeniedNames::new(16);
         for (key, times) in [("few", 3), ("many", 50), ("some", 10)] {
             (0..times).for_each(|_| note(&names, key));

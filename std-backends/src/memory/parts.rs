@@ -31,7 +31,7 @@ struct SlotRegion<T> {
 
 impl<T> Drop for SlotRegion<T> {
     fn drop(&mut self) {
-        // SAFETY: it came out of a box in `cut`, once, and no part of it is left.
+        // SAFETY: `cut` leaked it from a box once, and its last part was dropped.
         drop(unsafe { Box::from_raw(self.whole.as_ptr()) });
     }
 }
@@ -109,10 +109,10 @@ impl<T> Drop for RegionPart<T> {
     }
 }
 
-// SAFETY: a part owns its elements as a box does. The region, which parts share, holds none by itself, and is
-// only freed.
+// SAFETY: a part owns its elements as a box does. The parts share the region, which owns no element and only
+// frees the memory.
 unsafe impl<T: Send> Send for RegionPart<T> {}
-// SAFETY: through a shared part elements can be shared only.
+// SAFETY: a shared part gives shared access to its elements only.
 unsafe impl<T: Sync> Sync for RegionPart<T> {}
 
 #[cfg(test)]

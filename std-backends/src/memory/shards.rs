@@ -22,7 +22,7 @@ type ShardTable<T> = Table<T, RegionPart<Slot<T>>>;
 /// A shard: some of the keys under one lock.
 type Shard<T> = SpinLock<ShardTable<T>>;
 
-/// The states of one type by key. A shard takes memory from its first key on.
+/// The states of one type by key. A shard takes its memory when its first key arrives.
 pub(super) struct Shards<T> {
     shards: Box<[Shard<T>]>,
     /// The address of the slots of all shards, one shard after another.
@@ -46,7 +46,7 @@ static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallel
 /// Returns the number of shards, and of sets in each, for `capacity` keys in slots of `slot` bytes.
 ///
 /// There are eight slots for every five keys. Keys fall at random into sets of 16 slots, and spill into the
-/// next set. Then fewer than 0.1 % of them find both sets full.
+/// next set. So fewer than 0.1 % of the keys find both sets full.
 fn shape(capacity: usize, slot: usize) -> (usize, usize) {
     /// The most keys of a shard, times the bytes of a slot. Its slots take 8/5 of that, nearly half a
     /// megabyte: the first key of a shard waits about a millisecond until all are initialised.
@@ -111,7 +111,7 @@ impl<T: State> Shards<T> {
         &self.shards[self.place(digest)]
     }
 
-    /// Returns the shard of a digest.
+    /// Returns the index of a digest's shard.
     #[inline]
     fn place(&self, digest: Digest) -> usize {
         // The table uses the upper half of the digest, and does not keep the lowest three bits.
@@ -146,7 +146,7 @@ impl<T: State> Shards<T> {
                 return Ok(verdict);
             }
         }
-        // The answer goes to its own place, so that the short path writes no figures that nobody reads.
+        // The long way writes its answer through a reference, so that the short path writes nothing for it.
         let (op, mut answer) = (*op, Err(NOT_ASKED));
         self.apply_anywhere(strategy, key, digest, &op, (now, clock), &mut answer);
         answer
@@ -255,7 +255,7 @@ impl<T: State> Shards<T> {
     }
 }
 
-/// Holds the place of an answer until it is there.
+/// The initial value of an answer, which the table replaces.
 const NOT_ASKED: StorageError = StorageError::new(ErrorKind::Other, "the table was not asked");
 
 /// Some shards of a storage, each locked once.

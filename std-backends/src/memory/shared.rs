@@ -17,8 +17,8 @@ use crate::{FifoQueue, MonotonicClock};
 /// A [`Memory`](crate::Memory) for limits of several strategies: one capacity, and one order in which keys
 /// are given up.
 ///
-/// Choose it for many throttles without a capacity of their own. A `Memory` decides somewhat faster, and
-/// lists its most used keys.
+/// Choose it for many throttles that need no capacity of their own. A `Memory` decides somewhat faster, and
+/// its [`top`](crate::Memory::top) lists the most used keys.
 ///
 /// It keeps states in their encoded form, of at most `ROOM` bytes each. The default of 50 makes a slot of
 /// 64 bytes. It holds every window, bucket, queue, GCRA, rollover, adaptive and cost-based limit, also by
@@ -37,7 +37,7 @@ use crate::{FifoQueue, MonotonicClock};
 ///
 /// Throttles separate their states by their names. Limiters whose states have the same form share the state
 /// of a key, as on Redis: all buckets and GCRA, for instance. Give each of them its own keys, such as
-/// `("uploads", user)`. A waiter in `until_ready` waits for all who wait for the same key.
+/// `("uploads", user)`. In `until_ready`, the waiters for one key form one queue, whatever their limits.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -85,8 +85,8 @@ impl SharedMemory {
 }
 
 impl<const ROOM: usize, C> MemoryBuilder<AnyOf<ROOM>, C> {
-    /// Sets the length of the longest encoded state, in bytes. Defaults to 50. A slot takes 14 bytes more,
-    /// rounded up to a multiple of four.
+    /// Sets the length of the longest encoded state, in bytes, at most 65 535. Defaults to 50. A slot takes 14
+    /// bytes more, rounded up to a multiple of four.
     pub fn room<const BYTES: usize>(self) -> MemoryBuilder<AnyOf<BYTES>, C> {
         self.of()
     }
@@ -102,12 +102,13 @@ impl<const ROOM: usize, C> MemoryBuilder<AnyOf<ROOM>, C> {
         SharedMemory { shards, clock, wait_queue }
     }
 
-    /// Builds a storage that remembers a [snapshot](SharedMemory::snapshot) of one with the same room, as
+    /// Builds a storage that remembers a [snapshot](SharedMemory::snapshot) whose states fit this room, as
     /// [`MemoryBuilder::restore`] does.
     ///
     /// # Errors
     ///
-    /// Fails with [`SnapshotError`] if the bytes are no snapshot, have another version, or are damaged.
+    /// Fails with [`SnapshotError`] if the bytes are no snapshot, have another version, are damaged, or have a
+    /// state that is longer than this room.
     pub fn restore_shared(self, bytes: &[u8]) -> Result<SharedMemory<ROOM, C>, SnapshotError>
     where
         C: Clock,
@@ -132,7 +133,7 @@ impl<const ROOM: usize, C: Clock> SharedMemory<ROOM, C> {
         self.len() == 0
     }
 
-    /// Returns the work done for want of room: the `u64` fields `evictions`, keys that were given up before
+    /// Returns how often the storage lacked room: the `u64` fields `evictions`, keys that were given up before
     /// they were fresh, and `refusals`, new keys that were refused.
     pub fn counters(&self) -> Counters {
         self.shards.counters()

@@ -15,7 +15,9 @@ const MAGIC: [u8; 7] = *b"traffik";
 /// The version of the format that follows: secret, time, count, entries (word, time, state), checksum.
 const VERSION: u8 = 2;
 
-/// The reason that bytes cannot be restored.
+/// The reason why bytes cannot be restored.
+///
+/// [`MemoryBuilder::restore`] fails with it.
 ///
 /// ```
 /// use traffik::{Gcra, Memory, SnapshotError};
@@ -32,7 +34,7 @@ pub enum SnapshotError {
     NotASnapshot,
     /// The snapshot has a version that this version of traffik cannot read.
     Version(u8),
-    /// The snapshot is cut short, was changed, or is of another strategy.
+    /// The snapshot was cut short or changed, or has states of another strategy.
     Corrupt,
 }
 
@@ -53,8 +55,9 @@ impl Error for SnapshotError {}
 impl<S: Strategy, C: Clock> Memory<S, C> {
     /// Returns all states in use, as bytes for [`MemoryBuilder::restore`].
     ///
-    /// Other threads may continue meanwhile: each part of the storage is as it was at some time during the
-    /// call. The bytes contain no key, but the secret of the keys' hashes: store them like a secret.
+    /// Other threads may continue meanwhile: each part of the storage is recorded as it was at some time
+    /// during the call. The bytes contain no key, but they contain the secret of the keys' hashes, so store
+    /// them like a secret.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         snapshot(&self.shards, self.clock.now())
@@ -64,16 +67,22 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
 impl<S: Strategy, C: Clock> MemoryBuilder<S, C> {
     /// Builds a storage that remembers a [snapshot](Memory::snapshot).
     ///
-    /// The capacity may differ. Without room for all keys, the storage gives up those that would be fresh
-    /// soonest, or all that come too late, as its policy for a full storage says.
+    /// The capacity may differ. If not all keys fit, the storage treats them like new keys without room: its
+    /// [`when_full`](Self::when_full) policy gives up those that would be fresh soonest, or refuses the last
+    /// ones.
     ///
-    /// The clock should count from the same epoch. If it counts from a later time, such as an uptime, the
+    /// The clock should count from the same epoch. If it counts from a later one, as an uptime does, the
     /// states lie ahead of it. Each is moved to the present at the next check of its key, so a client waits
     /// once more, for at most as long as the limit lasts.
     ///
     /// # Errors
     ///
-    /// Fails with [`SnapshotError`] if the bytes are no snapshot, have another version, or are damaged.
+    /// Fails with [`SnapshotError`] if the bytes are no snapshot, have another version, are damaged, or have
+    /// states of another strategy.
+    ///
+    /// # Panics
+    ///
+    /// Panics as [`build`](Self::build) does.
     pub fn restore(self, bytes: &[u8]) -> Result<Memory<S, C>, SnapshotError> {
         restore(bytes, |secret| self.build_with(secret), |storage| (&storage.shards, storage.clock.now()))
     }

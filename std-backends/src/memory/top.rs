@@ -66,8 +66,9 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         most.into_values().rev().collect()
     }
 
-    /// Returns whether an entry is that of this key, or of one that shares its digest.
+    /// Returns whether an entry is that of this key, or of another key with the same digest.
     pub fn is_of<V, K: Key + ?Sized>(&self, entry: &KeyUsage<V>, key: &K) -> bool {
+        // A slot keeps all bits of a digest but the lowest three.
         let kept = |digest: Digest| digest.as_u64() >> 3;
         kept(self.shards.digest(key)) == kept(entry.digest)
     }

@@ -17,8 +17,8 @@ pub(crate) struct Faults {
     /// The server in log lines, such as `Redis at 10.0.0.7:6379`.
     server: String,
     writer: LogWriter,
-    /// Whether there is a fault, readable without the lock. Written after `fault`, so it may lag by a
-    /// moment.
+    /// Whether there is a fault. Written under the lock of `fault` after each change, so both always agree;
+    /// read without the lock, so a reader may see a change a moment late.
     is_faulty: AtomicBool,
     fault: SpinMutex<Option<Fault>>,
 }
@@ -37,10 +37,10 @@ impl Faults {
         Self { server, writer, is_faulty: AtomicBool::new(false), fault: SpinMutex::default() }
     }
 
-    /// Records a failed call, and logs the first failure of a fault. It ignores kinds that concern one call
-    /// and not the server.
+    /// Records a failed call, and logs the first failure of a fault. Ignores failures of one call that are no
+    /// fault of the server.
     pub(crate) fn failed(&self, failure: &BackendError, now: Instant) {
-        // The server answered, or the program closed it: no fault.
+        // The server answered, or the program closed the storage: no fault.
         if matches!(
             failure.kind(),
             ErrorKind::Contended | ErrorKind::Invalid | ErrorKind::Closed | ErrorKind::Corrupt
@@ -74,11 +74,13 @@ impl Faults {
 
     #[cold]
     fn end(&self, now: Instant) {
-        // `take_if` under the lock: one of several answers ends the fault and writes the line.
+        // Under the lock, one of several answers ends the fault and writes the line. The flag changes under
+        // the same lock: otherwise a failure in between would begin a fault that the flag hides.
         let is_over = |fault: &mut Fault| now.saturating_duration_since(fault.last) >= QUIET;
-        let ended = self.fault.lock().take_if(is_over);
-        let Some(Fault { began, failures, .. }) = ended else { return };
+        let mut fault = self.fault.lock();
+        let Some(Fault { began, failures, .. }) = fault.take_if(is_over) else { return };
         self.is_faulty.store(false, Ordering::Relaxed);
+        drop(fault);
         let (server, lasted) = (&self.server, now.saturating_duration_since(began).as_secs_f64());
         (self.writer)(&format!("{server} answers again, after {lasted:.1} s and {failures} failures"));
     }

@@ -47,17 +47,17 @@ impl BreakerBuilder {
         /// Opens after this many failures in a row. Defaults to 5 if no failure rate is set, else to no
         /// such rule.
         ///
-        /// Concurrent calls that fail within 5 ms of each other count as one failure: a connection that
+        /// Concurrent calls that fail within 5 ms of the first one count as one failure: a connection that
         /// breaks takes all its calls along.
         pub const fn failures(in_a_row: u32) => settings.failures = Some(in_a_row);
 
-        /// Opens when at least the share `share` of the calls within `window` failed, out of at least
-        /// `calls` calls. Defaults to no such rule.
+        /// Opens when at least `share` of the calls within `window` failed, if there were at least `calls`
+        /// calls. Defaults to no such rule.
         ///
-        /// The window is counted in tenths, the current one included. Both rules may be set; the first to
-        /// apply opens the breaker.
+        /// The counts cover the last nine to ten tenths of `window`. Both rules may be set; the first to apply
+        /// opens the breaker.
         pub const fn failure_rate(share: Ratio, calls: u32, window: Duration) =>
-            settings.share = Some(Share { most: share, calls, window });
+            settings.share = Some(Share { rate: share, calls, window });
 
         /// Counts a call that takes `from` or longer as failed, whatever its answer, and also if its answer
         /// was dropped. Defaults to no such limit.
@@ -103,10 +103,10 @@ impl BreakerBuilder {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Invalid`] if the breaker could never open or never close: 0 failures or
-    /// successes, times of 0 s, or a rate that is not above 0 and at most 1.
+    /// Fails with [`ErrorKind::Invalid`] for 0 failures, successes or calls, for an open time, a slow limit or
+    /// a window of 0 s, and for a rate that is not above 0 and at most 1.
     pub fn build(self) -> Result<Breaker, BackendError> {
-        // Settings that would never open or never close are mistakes: refuse them with a value that works.
+        // A breaker with such settings would always be open or never open. The messages name values that work.
         let settings = &self.settings;
         let refuse = |message: &'static str| Err(BackendError::new(ErrorKind::Invalid, message));
         if settings.failures == Some(0) {
@@ -121,8 +121,8 @@ impl BreakerBuilder {
         if settings.slow.is_some_and(|slow| slow.is_zero()) {
             return refuse("calls of 0 s are always slow; set `slow` well above what a call takes");
         }
-        if let Some(Share { most, calls, window }) = &settings.share
-            && (*most == Ratio::ZERO || *most > Ratio::ONE || *calls == 0 || window.is_zero())
+        if let Some(Share { rate, calls, window }) = &settings.share
+            && (*rate == Ratio::ZERO || *rate > Ratio::ONE || *calls == 0 || window.is_zero())
         {
             return refuse(
                 "a failure rate must be above 0 and at most 1, over at least 1 call, in a window above 0 s",

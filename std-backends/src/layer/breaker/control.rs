@@ -1,4 +1,4 @@
-//! The handle of a circuit breaker: its state, and its controls.
+//! The handle of a circuit breaker: its state, and control by hand.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use traffik_core::storage::BackendError;
 use crate::layer::breaker::state::BreakerState;
 use crate::layer::breaker::state_machine::{BreakerInner, BreakerPermit};
 
-/// Counts how a storage answers, and opens when the storage fails too often.
+/// A circuit breaker: it counts the failures of a storage, and stops calls for a while after too many.
 ///
 /// Choose it for a store that may be down, so that calls then fail at once instead of waiting. Pass it to a
 /// [`CircuitBreaker`](crate::layer::CircuitBreaker), around the timeout and the retry of the store.
@@ -21,8 +21,8 @@ use crate::layer::breaker::state_machine::{BreakerInner, BreakerPermit};
 ///   a share of the calls within a window failed. A call that takes too long can count as failed.
 /// * *Open*: no call passes, for 500 to 750 ms by default. Each fails at once with
 ///   [`ErrorKind::Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of the failure is a
-///   `CircuitOpen` with the fields `breaker`, the name, `node`, and `state`, its [`BreakerState`]. The
-///   source of the failure is the one that opened the breaker.
+///   `CircuitOpen` with the fields `breaker`, the name, `node`, and `state`, its [`BreakerState`]. Its
+///   [`source`](std::error::Error::source) is the failure that opened the breaker.
 /// * *Half-open*: one call passes at a time, a probe. One successful probe closes the breaker by default; a
 ///   failed one opens it again. A dropped probe leaves its place to the next call.
 ///
@@ -78,18 +78,18 @@ impl Breaker {
         states.max_by_key(|state| state.severity()).unwrap_or(BreakerState::Closed)
     }
 
-    /// Returns the state of each known node by name, and the failure that opened its breaker unless that is
-    /// closed.
+    /// Returns the name and the state of each known node, and the failure that opened the breaker for it
+    /// unless that is closed.
     ///
-    /// `None` names the storage as a whole, which is all there is of a storage that is a single node.
-    /// Beside nodes it is listed only while it is forced, or open: as before a cluster has reported its
-    /// nodes.
+    /// The name `None` stands for the storage as a whole: the only entry of a storage that is a single node.
+    /// Beside named nodes it is listed only while it is forced or open, for example because calls failed
+    /// before a cluster had reported its nodes.
     #[must_use]
     pub fn nodes(&self) -> Vec<(Option<Arc<str>>, BreakerState, Option<BackendError>)> {
         self.inner.states()
     }
 
-    /// Returns the number of calls that it refused.
+    /// Returns the number of calls that the breaker refused, over all nodes.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.inner.refused.load(Ordering::Relaxed)
@@ -112,7 +112,7 @@ impl Breaker {
         self.inner.force(BreakerState::Closed);
     }
 
-    /// Asks for a permit to call a node.
+    /// Returns a permit to call a node, or the refusal of an open breaker.
     #[inline]
     pub(super) fn permit(&self, node: Option<Arc<str>>) -> Result<BreakerPermit, BackendError> {
         BreakerPermit::of(&self.inner, node.map(|node| self.inner.note(&node)))

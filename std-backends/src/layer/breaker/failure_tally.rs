@@ -6,12 +6,12 @@ use traffik_core::{Ratio, Timestamp};
 
 use crate::layer::breaker::settings::{BreakerSettings, Share};
 
-/// The number of slices of a window. The oldest slice leaves at a time, so the counts span nine to ten
+/// The number of slices of a window. The oldest slice leaves as a whole, so the counts cover nine to ten
 /// slices.
 const SLICES: u64 = 10;
 
-/// The time within which failures of concurrent calls count as one: a connection that breaks takes all its
-/// calls along, and says no more than one of them.
+/// The time after a counted failure within which failures of concurrent calls do not count: a connection that
+/// breaks takes all its calls along, and that is one failure.
 const TOGETHER: Duration = Duration::from_millis(5);
 
 /// The failures in a row, and the calls within a window.
@@ -78,7 +78,7 @@ impl FailureTally {
         let (calls, bad) = recent.fold((0u64, 0u64), |(calls, bad), slice| {
             (calls + u64::from(slice.calls), bad + u64::from(slice.bad))
         });
-        // Full if bad / calls >= share.most, compared as exact ratios.
-        calls >= share.calls.into() && Ratio::new(bad, calls).is_ok_and(|found| found >= share.most)
+        // Full if bad / calls >= share.rate, compared as exact ratios.
+        calls >= share.calls.into() && Ratio::new(bad, calls).is_ok_and(|found| found >= share.rate)
     }
 }

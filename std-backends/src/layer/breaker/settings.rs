@@ -19,16 +19,17 @@ pub(super) struct BreakerSettings {
 
 /// The failure rate that opens a breaker.
 pub(super) struct Share {
-    pub(super) most: Ratio,
+    /// The least part of the calls that must fail.
+    pub(super) rate: Ratio,
+    /// The least number of calls within the window.
     pub(super) calls: u32,
     pub(super) window: Duration,
 }
 
-/// Returns whether a kind of failure says that the storage as a whole is down, and not that one call
-/// failed.
+/// Returns whether a kind of failure means that the storage as a whole is down, and not that one call failed.
 ///
-/// That holds for all kinds but `Contended`, `Full`, `Invalid` and `Corrupt`, which only a storage that
-/// answers reports, and `Closed`, which the program asked for.
+/// That holds for all kinds but five. Only a storage that answers reports `Contended`, `Full`, `Invalid` and
+/// `Corrupt`; the program itself caused `Closed`. A breaker and a failover use this by default.
 ///
 /// ```
 /// use traffik::ErrorKind;

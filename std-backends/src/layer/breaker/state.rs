@@ -103,7 +103,7 @@ impl fmt::Display for StateChange {
     }
 }
 
-/// The cause of a failure that an open [`Breaker`](crate::layer::Breaker) brought about.
+/// The cause of the failure of a call that a [`Breaker`](crate::layer::Breaker) refused.
 ///
 /// It is the [`cause`](BackendError::cause) of the [`BackendError`] of a refused call. Its
 /// [`source`](Error::source) is the failure that opened the breaker.

@@ -1,8 +1,12 @@
 //! The state machine of each node, shared by all users of a breaker.
 //!
-//! Closed -> open: too many failures. Open -> half-open: the first call after the time is over. Half-open
-//! -> closed: enough successful probes. Half-open -> open: a failed probe. Any -> forced or closed: by
-//! hand.
+//! | from | to | by |
+//! |---|---|---|
+//! | closed | open | too many failures |
+//! | open | half-open | the first call after the open time |
+//! | half-open | closed | enough successful probes |
+//! | half-open | open | a failed probe |
+//! | any | forced open, forced closed, closed | `force_open`, `force_close`, `release` |
 
 use std::iter;
 use std::sync::Arc;
@@ -49,8 +53,8 @@ struct Machine {
     state: BreakerState,
     /// The number of the last change. A call that began before it does not count.
     number: u64,
-    /// The failure of refused calls. It is built once for each change, since a store that is down is asked
-    /// often.
+    /// The failure of refused calls. It is built once for each change, since a store that is down has many
+    /// refused calls.
     refusal: Option<BackendError>,
     /// The failure that opened the breaker, while it is open or half-open.
     cause: Option<BackendError>,
@@ -96,15 +100,15 @@ impl BreakerInner {
     /// Returns the state machine of a node. A new one takes over a forced state.
     pub(super) fn note(&self, node: &Arc<str>) -> Arc<BreakerNode> {
         self.nodes.get(node, |name| {
-            let (made, state) = (BreakerNode::new(Some(name)), self.whole.state());
-            // `Nodes` makes no two notes at once, and `force` visits none meanwhile: a new node never
-            // misses a forced state.
+            let (new_node, state) = (BreakerNode::new(Some(name)), self.whole.state());
+            // `Nodes` holds its lock while it calls this closure, and `force` takes the same lock: a new
+            // node never misses a forced state.
             if matches!(state, BreakerState::ForcedOpen | BreakerState::ForcedClosed) {
-                let mut machine = made.machine.lock();
+                let mut machine = new_node.machine.lock();
                 machine.state = state;
                 drop(machine);
             }
-            made
+            new_node
         })
     }
 
@@ -171,7 +175,7 @@ impl BreakerInner {
         StateChange { breaker, node, number: machine.number, from, to, cause }
     }
 
-    /// Calls the listeners. Without the lock, so that a listener may use the breaker.
+    /// Calls the listeners. The caller holds no lock, so that a listener may use the breaker.
     fn notify(&self, changed: Option<StateChange>) {
         if let Some(change) = changed {
             self.listeners.iter().for_each(|listener| listener(&change));
@@ -234,7 +238,7 @@ pub(super) struct BreakerPermit {
 }
 
 impl BreakerPermit {
-    /// Asks for a permit to call a node, or the storage as a whole.
+    /// Returns a permit to call a node, or the storage as a whole. An open breaker returns its refusal.
     #[inline(always)]
     pub(super) fn of(
         inner: &Arc<BreakerInner>,
@@ -285,10 +289,14 @@ impl BreakerPermit {
         self
     }
 
-    /// Records the answer to the call. `tells` returns whether an answer shows that the store was asked.
-    pub(super) fn answered<T>(mut self, answer: &Result<T, BackendError>, tells: impl FnOnce(&T) -> bool) {
+    /// Records the answer to the call. `was_asked` returns whether an answer shows that the store was asked.
+    pub(super) fn answered<T>(
+        mut self,
+        answer: &Result<T, BackendError>,
+        was_asked: impl FnOnce(&T) -> bool,
+    ) {
         let ending = match answer {
-            Ok(it) if !tells(it) => Ending::Unknown,
+            Ok(it) if !was_asked(it) => Ending::Unknown,
             Err(failure) if (self.inner.settings.counts)(failure.kind()) => Ending::Bad(failure.clone()),
             _ => Ending::Good,
         };

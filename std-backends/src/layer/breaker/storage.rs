@@ -107,19 +107,19 @@ impl<T> CircuitBreaker<T> {
         &self.breaker
     }
 
-    /// Makes a call if the breaker passes it. `tells` returns whether an answer shows that the store was
+    /// Makes a call if the breaker passes it. `was_asked` returns whether an answer shows that the store was
     /// asked.
     fn pass<A: Send + 'static>(
         &self,
         node: Option<Arc<str>>,
         call: impl FnOnce() -> Reply<A>,
-        tells: fn(&A) -> bool,
+        was_asked: fn(&A) -> bool,
     ) -> Reply<A> {
         let permit = match self.breaker.permit(node) {
             Ok(permit) => permit,
             Err(refusal) => return Reply::ready(Err(refusal)),
         };
-        call().inspect(move |answer| permit.answered(answer, tells))
+        call().inspect(move |answer| permit.answered(answer, was_asked))
     }
 }
 
@@ -140,15 +140,15 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for CircuitBreaker<T> {
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
         let call = || self.storage.check_together(strategy, keys, hit);
-        let tells = |reply: &_| *reply != MultiKeyReply::Unsupported;
+        let was_asked = |reply: &_| *reply != MultiKeyReply::Unsupported;
         let nodes = match KeyNodes::of(&self.storage, keys) {
-            KeyNodes::One(node) => return self.pass(node, call, tells),
+            KeyNodes::One(node) => return self.pass(node, call, was_asked),
             KeyNodes::Several(nodes) => nodes,
         };
         let permits = nodes.into_iter().map(|node| self.breaker.permit(node).map(BreakerPermit::shared));
         match permits.collect::<Result<Vec<_>, _>>() {
             Ok(permits) => call().inspect(move |answer| {
-                permits.into_iter().for_each(|permit| permit.answered(answer, tells));
+                permits.into_iter().for_each(|permit| permit.answered(answer, was_asked));
             }),
             Err(refusal) => Reply::ready(Err(refusal)),
         }

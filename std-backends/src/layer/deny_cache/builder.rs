@@ -39,7 +39,7 @@ pub struct DenyCacheBuilder<S, T> {
 impl<S: Strategy + PartialEq, T> DenyCacheBuilder<S, T> {
     setters! {
         /// Sets the number of denials to remember, rounded up to a multiple of eight. Defaults to 10 000.
-        /// In a full table the denial that ends first gives way.
+        /// Keys are spread over sets of eight; in a full set the denial that ends first gives way.
         pub const fn keys(most: usize) => keys = most;
 
         /// Sets the clock, which should not step. Defaults to a [`MonotonicClock`].

@@ -12,11 +12,11 @@ use crate::layer::delegate::delegate;
 use crate::layer::deny_cache::table::{DenialQuery, DenialTable};
 use crate::util::key::KeyRefs;
 
-/// A storage whose denials are remembered in this process, so that clients who keep hammering cost the
+/// A storage whose denials are remembered in this process, so that repeated calls of denied clients cost the
 /// store nothing.
 ///
-/// Choose it where many calls are denied and a call to the store is expensive. It belongs around all other
-/// layers, where it saves most. It remembers 10 000 denials by default.
+/// Choose it where many calls are denied and a call to the store is expensive. Around all layers but
+/// [`Instrumented`](crate::layer::Instrumented) it saves most. It remembers 10 000 denials by default.
 ///
 /// * It answers a check only if a check of the same key, strategy and class was denied at the same or a
 ///   lower cost, and only until that denial's wait is over. The wait counts from when the storage was
@@ -31,8 +31,8 @@ use crate::util::key::KeyRefs;
 ///   call whose future was dropped or whose outcome is unknown. Until then it may deny a client who would
 ///   pass, never the other way round. It does not notice that the storage was cleared: call
 ///   [`clear`](Self::clear) afterwards.
-/// * It answers a check of several keys at once if that check was denied before, in one step, and as long
-///   as the remembered answers of all keys hold. A key that would admit answers as it did then.
+/// * It answers a check of several keys in one step if such a check was denied before, and as long as the
+///   remembered answers of all keys hold. A key that would admit answers as it did then.
 /// * Peeks and loads always reach the storage. So do checks of a strategy that [records
 ///   demand](Strategy::records_demand), whose denials are not remembered.
 /// * Where a request is checked on several storages, a [known denial](AsyncStorage::known_denial) is looked
@@ -78,13 +78,14 @@ impl<S: Strategy, T> DenyCache<S, T> {
         &self.storage
     }
 
-    /// Returns the number of checks it answered without the storage.
+    /// Returns the number of checks that the cache answered without the storage.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.inner.answered.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of remembered denials. Those that are over count until others take their place.
+    /// Returns the number of remembered denials, and of admitting answers to the same checks of several keys.
+    /// One that has ended counts until another takes its place.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.inner.denials.len()
@@ -107,9 +108,9 @@ impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
         reply: Reply<A>,
         effect: fn(&A) -> KeyEffect<'_, S::Verdict>,
     ) -> Reply<A> {
-        let mut call = InvalidationGuard { inner: Arc::clone(&self.inner), queries, is_over: false };
+        let mut call = InvalidationGuard { inner: Arc::clone(&self.inner), queries, is_harmless: false };
         if let Reply::Ready(answer) = &reply {
-            call.is_over =
+            call.is_harmless =
                 answer.as_ref().is_some_and(|it| call.leaves_keys_unchanged(strategy, hit, it, effect));
             return reply;
         }
@@ -117,7 +118,7 @@ impl<S: Strategy + PartialEq, T> DenyCache<S, T> {
         let (strategy, hit) = (strategy.clone(), *hit);
         reply.inspect(move |answer| {
             let mut call = call;
-            call.is_over = call.leaves_keys_unchanged(&strategy, &hit, answer, effect);
+            call.is_harmless = call.leaves_keys_unchanged(&strategy, &hit, answer, effect);
         })
     }
 }
@@ -132,8 +133,8 @@ enum KeyEffect<'a, V> {
     Unchanged,
 }
 
-fn effect_on_each<V>(effect: &MultiKeyReply<V>) -> KeyEffect<'_, V> {
-    match effect {
+fn effect_on_each<V>(reply: &MultiKeyReply<V>) -> KeyEffect<'_, V> {
+    match reply {
         MultiKeyReply::Atomic(verdicts) => KeyEffect::Decided(verdicts),
         // In between, others may have been denied by a charge that was then refunded.
         MultiKeyReply::Sequential(_) => KeyEffect::Changed,
@@ -142,8 +143,8 @@ fn effect_on_each<V>(effect: &MultiKeyReply<V>) -> KeyEffect<'_, V> {
 }
 
 /// Returns the effect on keys of which one is named twice: its second answer depends on the first.
-fn effect_on_all<V>(effect: &MultiKeyReply<V>) -> KeyEffect<'_, V> {
-    if matches!(effect, MultiKeyReply::Unsupported) { KeyEffect::Unchanged } else { KeyEffect::Changed }
+fn effect_on_all<V>(reply: &MultiKeyReply<V>) -> KeyEffect<'_, V> {
+    if matches!(reply, MultiKeyReply::Unsupported) { KeyEffect::Unchanged } else { KeyEffect::Changed }
 }
 
 fn are_distinct(digests: &[Digest]) -> bool {
@@ -151,12 +152,13 @@ fn are_distinct(digests: &[Digest]) -> bool {
     !digests.iter().enumerate().any(|(at, one)| digests.iter().skip(at + 1).any(|it| it == one))
 }
 
-/// A call under way. When it ends, and unless it is known to have changed nothing, the cache forgets what
-/// its keys were denied until then.
+/// A call under way. Dropping it makes the cache forget the denials of its keys, unless the call is known to
+/// have changed nothing.
 struct InvalidationGuard<S: Strategy, K: AsRef<[DenialQuery]>> {
     inner: Arc<DenyCacheInner<S>>,
     queries: K,
-    is_over: bool,
+    /// Whether the answer is known to leave the keys unchanged.
+    is_harmless: bool,
 }
 
 impl<S: Strategy + PartialEq, K: AsRef<[DenialQuery]>> InvalidationGuard<S, K> {
@@ -181,7 +183,7 @@ impl<S: Strategy + PartialEq, K: AsRef<[DenialQuery]>> InvalidationGuard<S, K> {
 
 impl<S: Strategy, K: AsRef<[DenialQuery]>> Drop for InvalidationGuard<S, K> {
     fn drop(&mut self) {
-        if !self.is_over {
+        if !self.is_harmless {
             self.queries.as_ref().iter().for_each(|query| self.inner.denials.forget(query.digest));
         }
     }

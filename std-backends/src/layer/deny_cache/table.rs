@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::util::spin_lock::{SpinGuard, SpinLock};
 use traffik_core::{Cost, Digest, Hit, Origin, Outcome, Seed, Strategy, Timestamp, Verdict};
 
-/// The denials of a set, which share a lock. Scanning eight is faster than finding another set.
+/// The most denials in a set, which share a lock. Scanning eight is faster than finding another set.
 const WAYS: usize = 8;
 
 /// The denials by key, strategy and class. Keys are identified by a keyed 64-bit hash.
@@ -130,7 +130,8 @@ impl<S: Strategy> DenialTable<S> {
         self.set(digest).query(digest, now)
     }
 
-    /// Forgets the denials of a key, whose state changed or may have. Queries until now record nothing.
+    /// Forgets the denials of a key whose state changed, or may have. Verdicts for queries from before are not
+    /// recorded.
     pub(super) fn forget(&self, digest: Digest) {
         let mut set = self.set(digest);
         // Under the lock of the set, so that a `note` sees the change or the entry is removed here.
@@ -159,7 +160,8 @@ impl<S: Strategy> DenialTable<S> {
     }
 }
 
-/// Returns the change counter of a key: by the upper three bits, since the set depends on all of them.
+/// Returns the index of a key's change counter, by the upper three bits of its digest. The remainder that
+/// chooses the set depends on all bits, so these three still differ within a set.
 const fn change_slot(digest: Digest) -> usize {
     (digest.as_u64() >> 61) as usize
 }
@@ -196,7 +198,7 @@ impl<S: Strategy + PartialEq> CachedDenial<S> {
         self.digest == digest && self.hit.class == hit.class && self.strategy == *strategy
     }
 
-    /// Returns whether it also decides a hit on its key at this time.
+    /// Returns whether this entry also decides a hit on its key at this time.
     #[inline]
     fn holds(&self, strategy: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
         // After a step back of the clock the passed time is unknown.
@@ -212,7 +214,7 @@ impl<S: Strategy + PartialEq> CachedDenial<S> {
         self.verdict.aged_by(if self.denies { now.micros_since(self.asked_at) } else { 0 })
     }
 
-    /// Returns whether it also denies a hit of another cost.
+    /// Returns whether it also denies a hit of at least its own cost.
     fn denies_more(&self, strategy: &S, hit: &Hit<S::Cost>, now: Timestamp) -> bool {
         // A hit that could never pass gets no wait.
         let is_hopeless = || strategy.peek(&S::State::default(), hit, now).outcome() == Outcome::Never;

@@ -7,8 +7,8 @@ use std::mem::MaybeUninit;
 /// most an eighth of the full table.
 ///
 /// Smaller regions need none: a processor caches the addresses of 1 500 to 3 000 small pages, which is 6 to
-/// 12 MiB. They are advised against large pages, for kernels that give those unasked. Otherwise each of
-/// many small tables would take 2 MiB for its first key.
+/// 12 MiB. For them this module advises against large pages, since some kernels use those unasked. Otherwise
+/// each of many small tables would take 2 MiB for its first key.
 const LARGE: usize = 16 << 20;
 
 /// The size of a large page on most machines. A smaller region gets no advice.
@@ -26,7 +26,7 @@ pub(in super::super) fn pages<T>(region: &mut [MaybeUninit<T>]) {
         return;
     }
     let start = start.wrapping_byte_add(skipped).cast();
-    // SAFETY: the range lies in the region, which is borrowed mutably; the advice changes no byte of it. What
-    // it answers does not matter: without large pages all is as before, only slower.
+    // SAFETY: the range lies in the region, which is borrowed mutably; the advice changes no byte of it. The
+    // result does not matter: without large pages the table is only slower.
     unsafe { libc::madvise(start, whole, advice) };
 }

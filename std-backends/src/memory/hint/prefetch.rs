@@ -6,6 +6,6 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 /// Fetches the cache line at this address, if there is one, without waiting for it.
 #[inline(always)]
 pub(in super::super) fn prefetch<T>(address: *const T) {
-    // SAFETY: it neither reads nor writes as far as the program can tell, and faults at no address.
+    // SAFETY: a prefetch changes no memory or register that a program can see, and faults at no address.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
 }
