@@ -33,8 +33,8 @@ use super::{Breaker, CallObserver, CircuitBreaker, DenyCache, Failover, Instrume
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait StorageExt: Sized {
-    /// Adds a [`Timeout`]: fails a call that takes longer than `limit`. A deadline of the storage itself
-    /// should be no longer.
+    /// Adds a [`Timeout`]: fails a call that takes longer than `limit`. If the storage has a deadline of its
+    /// own, that should be no longer than `limit`.
     fn with_timeout<R: Timer>(self, timer: R, limit: Duration) -> Timeout<Self, R> {
         Timeout::new(self, timer, limit)
     }
@@ -49,8 +49,8 @@ pub trait StorageExt: Sized {
         CircuitBreaker::new(self, breaker)
     }
 
-    /// Adds a [`Failover`]: where this storage fails, `fallback` decides, with the whole limit. The
-    /// fallback starts cold, and its admissions are dropped in the end.
+    /// Adds a [`Failover`]: where this storage fails, `fallback` decides, with the whole limit. The fallback
+    /// starts cold, and its admissions are never merged.
     ///
     /// The fallback also decides calls that are under way when this storage dies or hangs. Their outcome is
     /// then unknown: both sides may count such a hit, and it is never merged. Use [`Failover::builder`]

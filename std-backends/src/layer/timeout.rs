@@ -21,8 +21,8 @@ use crate::util::race::{Either, race};
 ///   its outcome is unknown. A peek or a load fails with
 ///   [`Unavailable`](traffik_core::ErrorKind::Unavailable). The cause of both is a `DeadlineExceeded`,
 ///   whose field `limit` is the time that the call had.
-/// * A storage with a deadline of its own, such as those on servers, SHOULD have one that is no longer. It
-///   learns about its connections from calls that fail, and less from calls that are dropped.
+/// * A storage with a deadline of its own, such as those on servers, SHOULD have one that is no longer. Such
+///   a storage learns about its connections from calls that fail, and less from calls that are dropped.
 /// * A ready answer passes unchanged, without a timer and without an allocation.
 ///
 /// ```
@@ -69,7 +69,7 @@ impl<T, R: Timer> Timeout<T, R> {
     }
 }
 
-/// The cause of a failure that a missed deadline brought about.
+/// The cause of the failure of a call that got no answer before its deadline.
 ///
 /// It is the [`cause`](BackendError::cause) of the [`BackendError`] of a [`Timeout`] or a
 /// [`Retry`](crate::layer::Retry), and of slow calls that opened a [`Breaker`](crate::layer::Breaker).

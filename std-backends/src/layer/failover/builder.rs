@@ -48,14 +48,14 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
         /// [`after_timeouts`](Self::after_timeouts) too.
         pub const fn on(kinds: fn(ErrorKind) -> bool) => settings.on = kinds;
 
-        /// Lets the fallback decide after unknown outcomes too, if [`on`](Self::on) holds for their kind.
-        /// Defaults to a failure of the call. Both sides may then charge such a hit, but it is never
-        /// merged, so the primary never charges it twice.
+        /// Lets the fallback decide after unknown outcomes too, if [`on`](Self::on) holds for
+        /// [`Timeout`](ErrorKind::Timeout). By default such a call fails. Both sides may charge such a hit,
+        /// but it is never merged, so the primary never charges it twice.
         pub const fn after_timeouts() => settings.after_timeouts = true;
 
-        /// Charges the fallback with what the primary admits, so that a limit that is used up there is used
-        /// up here. Defaults to a cold fallback. Refunds are not mirrored. If the limit is divided among
-        /// instances, the fallback knows what this instance admitted.
+        /// Charges the fallback with what the primary admits, so that a limit that is used up on the primary
+        /// is used up on the fallback. Defaults to a cold fallback. Refunds are not mirrored. If the limit is
+        /// divided among instances, the fallback counts what this instance admitted.
         pub const fn warm() => settings.warm = true;
 
         /// Charges the primary with what the fallback admitted of a key, once the primary is back and
@@ -64,13 +64,13 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
         /// Admissions that are so old that no limit counts them are dropped. The others count from then on,
         /// as if they had just been admitted, so a client may wait up to twice as long.
         ///
-        /// Costs of one class are [summed](traffik_core::Cost::plus), so that this is one call of the
-        /// primary, however much was admitted. It takes one more call while the primary is not known to be
-        /// back. With several classes, or costs without a sum, it takes at most eight calls; the next
-        /// request makes the next ones. Concurrent requests for the key wait for these calls too.
+        /// Costs of one class are [summed](traffik_core::Cost::plus), so that merging a key takes one call of
+        /// the primary, however much was admitted. It takes one more call while the primary is not known to
+        /// be back. With several classes, or costs without a sum, a request makes at most eight calls; the
+        /// next request makes the next ones. Concurrent requests for the key wait for these calls too.
         ///
-        /// If a charge fails, the fallback decides on the waiting requests, as on any failure of a call
-        /// that charged nothing. A charge whose outcome is unknown is not repeated.
+        /// If a charge fails, the waiting requests themselves charged nothing, and the fallback decides on
+        /// them. A charge whose outcome is unknown is not repeated.
         pub const fn merge() => settings.merge = true;
 
         /// Sets the number of admissions of the fallback that are kept for [merging](Self::merge), for each
@@ -113,8 +113,8 @@ impl<S: Strategy, P, F> FailoverBuilder<S, P, F> {
 impl<S: Scale, P, F> FailoverBuilder<S, P, F> {
     /// Gives the fallback the limit divided by `count`, the number of instances that each have a fallback.
     ///
-    /// The strategy must be one that can be divided exactly; otherwise calls fail as with
-    /// [`share`](Self::share).
+    /// The strategy must be one that can be divided exactly; otherwise calls fail with
+    /// [`ErrorKind::Invalid`], as with [`share`](Self::share).
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl<S: Scale, P, F> FailoverBuilder<S, P, F> {
 impl<S: Strategy, P, F> Failover<S, P, F> {
     /// Creates a builder of a failover: the primary first, and the fallback where the primary fails.
     ///
-    /// By default the fallback starts cold, applies the whole limit, and drops its admissions in the end.
+    /// By default the fallback starts cold, applies the whole limit, and its admissions are never merged.
     pub const fn builder(primary: P, fallback: F) -> FailoverBuilder<S, P, F> {
         let settings = FailoverSettings {
             on: |kind| is_outage(kind) || kind == ErrorKind::Full,

@@ -23,6 +23,7 @@ const SHARED: usize = 8;
 /// A record is kept until the primary was charged with it, or no limit counts it any more. Keys are
 /// identified by a keyed 64-bit hash.
 pub(super) struct Outbox<S: Strategy> {
+    /// The most records for each node of the primary.
     most: usize,
     pub(super) seed: Seed,
     pages: Box<[SpinLock<Vec<KeyAccount<S>>>]>,
@@ -52,7 +53,7 @@ pub(super) struct AdmissionRecord<S: Strategy> {
     pub(super) receipt: ChargeReceipt<S>,
     /// The time from which on no limit counts it.
     pub(super) expires_at: Timestamp,
-    /// The room it takes, of the node that kept the key when it was recorded.
+    /// The record's share of the room of the node that kept the key when it was recorded.
     pub(super) _place: RecordSlot,
 }
 
@@ -119,7 +120,7 @@ impl<S: Strategy> Outbox<S> {
         }
     }
 
-    /// Drops all records of a key. A charge that is under way arrives.
+    /// Drops all records of a key. A charge that is under way still reaches the primary.
     pub(super) fn forget(&self, digest: Digest) {
         self.change(digest, |account| {
             account.due.clear();
@@ -177,8 +178,8 @@ impl<S: Strategy> Outbox<S> {
     }
 
     /// Takes the next hit to charge the primary with: all due records of one class, as far as costs can be
-    /// summed. With `alone` it takes the latest record only, in constant time. The records of the charge
-    /// before are settled.
+    /// summed. With `alone` it takes the latest record only, in constant time. It first drops the records of
+    /// the charge before, which has ended.
     pub(super) fn take_next(&self, digest: Digest, now: Timestamp, alone: bool) -> Option<Hit<S::Cost>> {
         self.change(digest, |account| {
             account.sent.clear();
@@ -260,7 +261,7 @@ impl<S: Strategy> KeyAccount<S> {
         Some(sum)
     }
 
-    /// Returns the running merge. Without a waiter it is dropped, and its outcome unknown.
+    /// Returns the running merge. It is dropped with its last waiter, and its outcome is then unknown.
     fn running_merge(&self) -> Option<Merge> {
         self.merge.as_ref()?.upgrade()
     }

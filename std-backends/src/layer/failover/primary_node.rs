@@ -9,6 +9,7 @@ pub(super) struct PrimaryNode {
     /// The name; `None` for the primary as a whole.
     pub(super) name: Option<Arc<str>>,
     pub(super) is_away: AtomicBool,
+    /// The number of its records in the outbox.
     noted: AtomicUsize,
 }
 
@@ -25,10 +26,10 @@ impl PrimaryNode {
         self.is_away.load(Ordering::Acquire)
     }
 
-    /// Reserves room for a record, out of `most`.
+    /// Reserves room for one of at most `most` records.
     pub(super) fn reserve(self: &Arc<Self>, most: usize) -> Option<RecordSlot> {
         let place = RecordSlot(Arc::clone(self));
-        // If there is none, dropping `place` gives it back at once.
+        // Without room, dropping `place` takes the record off the count at once.
         (self.noted.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
     }
 }

@@ -79,11 +79,11 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             Ok(()) => check_keys(&self.primary, strategies.primary, keys, hit).await,
             Err(failure) => Err(failure),
         };
-        // An unsupported call says nothing about the store, so it is no return.
+        // `Unsupported` says nothing about the store, so it does not mark a node as back.
         if let Ok(MultiKeyReply::Unsupported) = answer {
             return answer;
         }
-        let (mut reply, unknown) = match answer {
+        let (mut reply, fallback_unknown) = match answer {
             Ok(reply) => {
                 nodes.iter().for_each(|node| self.note_success(self.node_or_whole(node)));
                 (reply, None)
@@ -105,7 +105,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             MultiKeyReply::Unsupported => &mut [],
         };
         let is_admitted = !verdicts.is_empty() && verdicts.iter().all(Verdict::is_allowed);
-        if let Some(is_unknown) = unknown {
+        if let Some(is_unknown) = fallback_unknown {
             for (key, verdict) in keys.iter().zip(verdicts) {
                 let op = if is_admitted { Op::Check(*hit) } else { Op::Peek(*hit) };
                 let node = self.node(key);
@@ -159,7 +159,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         let begin = || {
             let (router, strategy, key) = (Arc::clone(self), strategies.primary.clone(), key.to_vec());
             let charges = AssertUnwindSafe(async move { router.charge(&strategy, &key, digest).await });
-            // The call that polls it switches to the fallback as well.
+            // A panic of the primary fails the merge like a call without an answer.
             let panicked = |_| {
                 Err(BackendError::new(
                     ErrorKind::Timeout,

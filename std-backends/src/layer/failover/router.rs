@@ -68,9 +68,9 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         node.as_ref().unwrap_or(&self.whole)
     }
 
-    /// Returns the fallback's own strategy, if there is one. It is made before either side is asked: a
-    /// share that does not exist fails every call and charges nobody, instead of failing the first call
-    /// after an outage.
+    /// Returns the fallback's own strategy, if there is one. A caller makes it before it calls either side: a
+    /// share that does not exist then fails every call and charges nobody, instead of failing the first call
+    /// in an outage.
     pub(super) fn share(&self, strategy: &S) -> Result<Option<S>, BackendError> {
         let share = self.settings.share.as_ref().map(|share| share(strategy)).transpose();
         share.map_err(|error| {
@@ -103,8 +103,8 @@ impl<S: Strategy, P, F> Router<S, P, F> {
 
     /// Switches to the fallback if `failure` warrants it; otherwise returns the failure.
     ///
-    /// Returns whether the outcome of the failed call is unknown, which it is not if the call
-    /// `charges_nothing`. Without a node it is not known which one failed.
+    /// Returns whether the outcome of the failed call is unknown; that of a call that `charges_nothing` is
+    /// known. `node` is `None` if it is not known which node failed.
     #[inline(always)]
     pub(super) fn switch_over(
         &self,
@@ -131,7 +131,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         }
     }
 
-    /// Settles an answer that only the primary can give.
+    /// Records an answer that only the primary can give, and returns it.
     pub(super) fn settle_primary_only<T>(
         &self,
         node: &PrimaryNode,
@@ -148,7 +148,7 @@ impl<S: Strategy, P, F> Router<S, P, F> {
         self.settings.listeners.iter().for_each(|listener| listener(change));
     }
 
-    /// Returns the record of an operation that the fallback is asked for, if its admission is to be merged.
+    /// Returns the record of an operation of the fallback, if its admission is to be merged.
     pub(super) fn pending_record(
         &self,
         node: &Arc<PrimaryNode>,
@@ -229,13 +229,12 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
         let Some(hit) = charged_hit(op, &verdict).filter(|_| self.settings.warm) else {
             return Reply::ready(Ok(verdict));
         };
-        // A charge that the fallback misses makes it admit more, which is what it is for.
+        // If this charge fails, the fallback admits more; the call does not fail for that.
         self.fallback.apply(strategies.fallback, key, &Op::Charge(hit)).map(|_| Ok(verdict))
     }
 
-    /// Asks the fallback after the primary failed: in this operation, or in an earlier step if not
-    /// `was_sent`.
-    // Inlined, because an answer is large, and is then written once, to its final place.
+    /// Asks the fallback after the primary failed: in this operation if `was_sent`, else in an earlier step.
+    // Inlined, so that the large answer is written once, to its final place.
     #[inline(always)]
     pub(super) fn ask_fallback(
         self: &Arc<Self>,
@@ -271,7 +270,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
     }
 }
 
-/// Makes a failure of the fallback one with an unknown outcome, as that of the primary before it.
+/// Gives a failure of the fallback an unknown outcome, since the primary's outcome before it was unknown.
 pub(super) fn unknown(failure: &BackendError) -> BackendError {
     failure.clone().with_kind(ErrorKind::Timeout)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::strategy::CapacityError;
 
-/// A change of the deciding side, for the keys of one node or for all.
+/// A change of the side that decides, for the keys of one node or for all keys.
 ///
 /// [`FailoverBuilder::on_change`](crate::layer::FailoverBuilder::on_change) passes it to a listener. It
 /// implements `Display` for logs.

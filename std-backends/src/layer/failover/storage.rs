@@ -1,4 +1,4 @@
-//! The storage that asks another one where the first fails.
+//! The storage that calls another one where the first fails.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,38 +11,37 @@ use crate::layer::delegate::delegate;
 use crate::layer::failover::router::{Router, StrategyPair};
 use crate::util::key::{KeyRefs, bytes};
 
-/// Asks the primary storage, and a fallback where the primary fails.
+/// A storage that calls a primary, and a fallback where the primary fails.
 ///
 /// Choose it if requests must be limited while the store is down. It belongs around a
 /// [`CircuitBreaker`](crate::layer::CircuitBreaker) and a [`Timeout`](crate::layer::Timeout) of the
-/// primary: each call asks the primary first, and would wait for it. By default the fallback starts cold,
+/// primary: each call waits for the primary first. By default the fallback starts cold,
 /// applies the whole limit, and drops its admissions in the end.
 ///
 /// * It switches on failures that charged nothing and say that the primary as a whole is down. It also
-///   switches if the primary is full: the fallback then decides on the new key, the primary on all that it
-///   has.
-/// * An unknown outcome ([`Timeout`](traffik_core::ErrorKind::Timeout)) is a failure of the call unless you
-///   set [`after_timeouts`](crate::layer::FailoverBuilder::after_timeouts): both sides may charge the hit.
+///   switches if the primary is full: the fallback then decides on the new key, and the primary on the keys
+///   that it has.
+/// * A call with an unknown outcome ([`Timeout`](traffik_core::ErrorKind::Timeout)) fails unless you set
+///   [`after_timeouts`](crate::layer::FailoverBuilder::after_timeouts): both sides may then charge the hit.
 /// * If one [node](AsyncStorage::node) of the primary fails, the fallback decides on the keys of that node
 ///   only. The state of a node is forgotten when the node leaves. Admissions that are yet to be merged are
 ///   then charged to the node that keeps the key by then.
 /// * The fallback may apply the limit [divided by the number of
-///   instances](crate::layer::FailoverBuilder::instances). That divides the rate; a burst that was set
-///   apart from it stays the same.
+///   instances](crate::layer::FailoverBuilder::instances). That divides the rate; a burst with its own
+///   setting stays the same.
 /// * The fallback may be kept [warm](crate::layer::FailoverBuilder::warm), and its admissions
 ///   [merged](crate::layer::FailoverBuilder::merge) once the primary is back.
 /// * A refund goes to the side that admitted the hit, which its receipt names. A verdict type of your own
 ///   must [expose its receipts](traffik_core::Verdict::for_each_receipt_mut), or all refunds go to the
-///   primary. A refund that the primary must take and cannot is a failure. A reset forgets the key on both
-///   sides. An admission that was refunded before merging is not merged. After merging, a refund still goes
-///   to the fallback, and the primary keeps counting the charge, since it gave no receipt.
-/// * A ready answer passes unchanged and without an allocation, unless the primary must first be charged
-///   with what the fallback admitted of that key.
+///   primary. A refund fails if the primary must take it and fails. A reset forgets the key on both sides. An
+///   admission that was refunded before merging is not merged. After merging, a refund still goes to the
+///   fallback, and the primary keeps counting the charge, since it gave no receipt.
+/// * A ready answer to a check, a peek or a charge of one key is ready here too, without an allocation. The
+///   exception is a key whose admissions have yet to be merged.
 ///
 /// **Bound.** Over any time it admits at most what the primary's limit admits in that time, plus, for each
 /// instance, what the limit of its fallback admits. With a limit divided by `n` for `n` instances that is
-/// at most twice the limit, if the limit has no burst apart from its rate and each instance admits at least
-/// 1. A store that loses its states starts afresh, as does a fallback in memory when its process restarts.
+/// at most twice the limit, if the burst has no setting of its own and each instance admits at least 1. A store that loses its states starts afresh, as does a fallback in memory when its process restarts.
 ///
 /// A decision of the fallback has the origin [`Fallback`](traffik_core::Origin::Fallback).
 /// [`is_away`](Self::is_away) returns whether the last call of the primary failed, and a
@@ -94,8 +93,8 @@ impl<S: Strategy, P, F> Failover<S, P, F> {
         self.router.is_away()
     }
 
-    /// Returns the number of admissions of the fallback that found no room in the journal. They are not
-    /// merged.
+    /// Returns the number of admissions of the fallback that found no
+    /// [room](crate::layer::FailoverBuilder::journal_capacity) in the journal. They are not merged.
     #[must_use]
     pub fn dropped_entries(&self) -> u64 {
         self.router.outbox.dropped_entries()
@@ -183,7 +182,7 @@ where
         Reply::pending(async move { router.check_together(on, strategies.get(), &keys, &hit).await })
     }
 
-    // These are the primary's, whichever side answers.
+    // The primary answers these, whichever side decides on a hit.
     delegate!(self => self.router.primary; apply_due, node, known_denial, wait_queue);
 }
 

@@ -10,8 +10,8 @@ use portable_atomic::AtomicU64;
 use crate::layer::instrumented::event::{CallEvent, CallObserver, CallResult, Operation};
 use crate::util::nodes::Nodes;
 
-/// Counts calls and adds up their durations, by operation and result: 105 pairs of numbers, however many
-/// keys there are.
+/// Counters of calls, and the sums of their durations, by operation and result: 105 pairs of numbers, however
+/// many keys there are.
 ///
 /// Choose it as the observer of an [`Instrumented`](crate::layer::Instrumented) if you export metrics.
 /// Clones count together.
@@ -45,9 +45,9 @@ struct CallTable {
     nodes: Nodes<(Arc<str>, CallCounters)>,
 }
 
+/// The number of calls, and the sum of their durations in microseconds. Each is exact; a reader may see one
+/// without the other.
 #[derive(Default)]
-/// The number of calls, and the sum of their durations. Each is exact; a reader may see one without the
-/// other.
 struct CallTotals {
     calls: AtomicU64,
     micros: AtomicU64,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use traffik_core::storage::{BackendError, ErrorKind};
 use traffik_core::{Op, Outcome, Strategy, named};
 
-/// Observes every call of a storage: a function of a [`CallEvent`], or
+/// An observer of every call of a storage: a function of a [`CallEvent`], or
 /// [`CallCounters`](crate::layer::CallCounters).
 ///
 /// Implement it, or pass a function, to export metrics or log failures. It runs while a request waits for
@@ -42,7 +42,7 @@ impl<F: Fn(&CallEvent<'_>) + Send + Sync> CallObserver for F {
     }
 }
 
-/// The end of a call.
+/// A call that ended: its operation, result, duration and node.
 ///
 /// A [`CallObserver`] receives it.
 ///
@@ -63,8 +63,8 @@ pub struct CallEvent<'a> {
     pub ended: CallResult,
     /// The duration of the call, in whole microseconds.
     pub took: Duration,
-    /// The [node](traffik_core::storage::AsyncStorage::node) that keeps the key, or all of the keys. `None` for
-    /// a storage that is a single node, and for keys on several nodes.
+    /// The [node](traffik_core::storage::AsyncStorage::node) that keeps the key, or all of the keys. `None`
+    /// for a storage that is a single node, and for keys on several nodes.
     pub node: Option<&'a Arc<str>>,
     /// The failure, if the call failed.
     pub failure: Option<&'a BackendError>,

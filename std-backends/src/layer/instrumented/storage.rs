@@ -113,7 +113,7 @@ impl<T> Instrumented<T> {
             timed.answered(answer, ended);
             return reply;
         }
-        // Taken by the answer; what is left when the reply is dropped reports `Dropped`.
+        // The answer takes the call out. A reply dropped before that reports `Dropped`.
         let mut pending = PendingCall(Some(timed));
         reply.inspect(move |answer| {
             if let Some(timed) = pending.0.take() {
@@ -187,7 +187,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Instrumented<T> {
     }
 
     fn known_denial(&self, strategy: &S, key: &dyn ErasedKey, hit: &Hit<S::Cost>) -> Option<S::Verdict> {
-        // A known denial is a check that was answered at once; unknown ones are reported by the call itself.
+        // A known denial is a check that was answered at once. Without one, the later call reports itself.
         let mut timed = self.begin(Operation::Check, None);
         let denied = self.storage.known_denial(strategy, key, hit)?;
         timed.node = self.storage.node(key);
@@ -201,7 +201,7 @@ impl<S: Strategy, T: AsyncStorage<S>> AsyncStorage<S> for Instrumented<T> {
         keys: KeyRefs<'_>,
         hit: &Hit<S::Cost>,
     ) -> Reply<MultiKeyReply<S::Verdict>> {
-        // Keys on several nodes belong to none of them.
+        // A call on several nodes counts for none of them.
         let node = match KeyNodes::of(&self.storage, keys) {
             KeyNodes::One(node) => node,
             KeyNodes::Several(_) => None,

@@ -63,7 +63,7 @@ impl<T, R> RetryBuilder<T, R> {
         /// wait would end later fails at once.
         pub const fn deadline(time: Duration) => settings.deadline = Some(time);
 
-        /// Removes the deadline: for a storage in which each attempt has one.
+        /// Removes the deadline, for a storage whose every call has a deadline of its own.
         pub const fn without_deadline() => settings.deadline = None;
 
         /// Sets the clock, which should not step. Defaults to a [`MonotonicClock`].
@@ -80,7 +80,7 @@ impl<T, R> RetryBuilder<T, R> {
     /// Fails with [`ErrorKind::Invalid`] for 0 attempts, a deadline of 0 s, or a backoff whose longest wait
     /// is shorter than the first.
     pub fn build(self) -> Result<Retry<T, R>, BackendError> {
-        // Settings that make no attempt are mistakes: refuse them with a value that works.
+        // Settings that allow no attempt are mistakes. The messages name values that work.
         let settings = &self.settings;
         let refuse = |message: &'static str| Err(BackendError::new(ErrorKind::Invalid, message));
         if settings.attempts == 0 {

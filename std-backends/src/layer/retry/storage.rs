@@ -18,7 +18,7 @@ use crate::util::random::Random;
 
 /// A storage that tries a failed call again, after growing waits.
 ///
-/// Choose it for a store that fails now and then, such as during a restart. It belongs around a
+/// Choose it for a store that fails for a moment now and then, such as when a connection breaks. It belongs around a
 /// [`Timeout`](crate::layer::Timeout), so that one attempt does not use up the time of all. A
 /// [`CircuitBreaker`](crate::layer::CircuitBreaker) around it counts calls; within it, attempts. By default
 /// it makes up to three attempts within 1 s, with random waits of up to 10 ms and 20 ms between them.
@@ -31,7 +31,7 @@ use crate::util::random::Random;
 ///   nodes.
 /// * All attempts end by the [deadline](crate::layer::RetryBuilder::deadline), which defaults to 1 s. An
 ///   attempt under way is then dropped, and the call fails with the cause [`DeadlineExceeded`].
-/// * A ready answer passes unchanged, without an allocation and without reading the clock.
+/// * A ready answer that ends the call passes unchanged, without an allocation and without reading the clock.
 ///
 /// **Bound.** Each call makes at most [`attempts`](crate::layer::RetryBuilder::attempts) calls of the
 /// storage. Without `after_timeouts` nothing is charged twice.
@@ -76,7 +76,7 @@ impl<T, R> Retry<T, R> {
         &self.inner.storage
     }
 
-    /// Returns the number of attempts beyond the first ones.
+    /// Returns the number of attempts beyond the first of each call.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.inner.retries.load(Ordering::Relaxed)
@@ -103,7 +103,7 @@ impl<T: Send + Sync + 'static, R: Timer + Send + Sync + 'static> Retry<T, R> {
 }
 
 impl<T, R: Timer> RetryInner<T, R> {
-    /// Returns whether another attempt is to follow this many.
+    /// Returns whether another attempt follows the failure of attempt number `attempts`.
     fn should_retry(&self, failure: &BackendError, attempts: u32, changes: bool) -> bool {
         let RetrySettings { attempts: most, on, after_timeouts, .. } = self.settings;
         attempts < most
@@ -130,8 +130,8 @@ impl<T, R: Timer> RetryInner<T, R> {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            // Any attempt that may have charged makes the outcome of the whole call unknown.
             is_unknown |= changes && failure.kind() == ErrorKind::Timeout;
-            // Any attempt that may have charged makes the whole call unknown.
             let wait = self.settings.backoff.after(attempts, self.random.next());
             let goes_on = self.should_retry(&failure, attempts, changes) && !is_over(self.clock.now() + wait);
             // No wait is begun that would end at or after the deadline.
@@ -140,8 +140,8 @@ impl<T, R: Timer> RetryInner<T, R> {
             }
             // A timer may wake late.
             if !goes_on || is_over(self.clock.now()) {
-                let is_told = !is_unknown || failure.kind() == ErrorKind::Timeout;
-                return Err(if is_told { failure } else { failure.with_kind(ErrorKind::Timeout) });
+                let is_kind_right = !is_unknown || failure.kind() == ErrorKind::Timeout;
+                return Err(if is_kind_right { failure } else { failure.with_kind(ErrorKind::Timeout) });
             }
             attempts += 1;
             self.retries.fetch_add(1, Ordering::Relaxed);
