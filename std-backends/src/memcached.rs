@@ -47,16 +47,16 @@ use window::Window;
 
 /// A storage on Memcached servers (1.6 or later), with each key on one of them.
 ///
-/// Choose it where a Memcached is already in operation, or where fixed windows need one fast round trip.
-/// Choose `RedisStorage` where states must survive a full server, or where several keys must be charged in
-/// one step.
+/// Choose it where a Memcached is already in operation. Choose `RedisStorage` where states must survive a full
+/// server or a restart, or where several keys must be charged in one step.
 ///
 /// * A check of cost 1 of a [`FixedWindow`](traffik_core::FixedWindow), also by tier or hour, takes one round
 ///   trip: the server counts down. The server can count limits up to 262 143 in a period of 1 to 255 whole
 ///   seconds, minutes, hours or days.
-/// * Every other operation takes two round trips. Operations of this process on the same key share them. A
-///   concurrent change by another process adds round trips.
-/// * The storage connects when it is first used, in the background of the given runtime, with several
+/// * Every other operation takes one round trip, and a second one if it changes the state. Concurrent
+///   operations of this process on the same key share them. A concurrent change by another process adds round
+///   trips.
+/// * The storage connects when it is first used, in the background of the given runtime, with up to 16
 ///   connections to each server. A connection serves one call at a time. It is closed after a call unless the
 ///   whole answer was read.
 /// * The server keeps items in memory and evicts items when memory is full. An evicted key counts as never
@@ -84,8 +84,8 @@ use window::Window;
 /// monotonic clock carries the time on in between, so a step of its wall clock has no effect.
 ///
 /// Servers count whole seconds with a timer that may be late. So the times of two hosts may differ by up to
-/// two seconds and a round trip, usually by much less. A time earlier than a state's own counts as the
-/// state's own, and a state is kept until it is over for all hosts. In any span, all hosts together admit at
+/// two seconds and a round trip, usually by much less. A time earlier than that of a state counts as the
+/// state's, and a state is kept until no host counts it any more. In any span, all hosts together admit at
 /// most as much as the limit admits in a span two seconds longer. A restarted server may have another time,
 /// but its states are gone.
 ///
@@ -139,6 +139,9 @@ use window::Window;
 /// * [`Contended`](ErrorKind::Contended): other processes kept changing the same key. Nothing was charged.
 /// * [`Full`](ErrorKind::Full): the server has no room and may not evict anything.
 /// * [`Denied`](ErrorKind::Denied): the server is older than 1.6, or requires a password.
+/// * [`Closed`](ErrorKind::Closed): the storage was [closed](Self::close).
+/// * [`Corrupt`](ErrorKind::Corrupt) and [`Other`](ErrorKind::Other): the server's count contradicts the limit,
+///   or it refused a command for another reason.
 #[derive(Clone)]
 pub struct MemcachedStorage<R: Connect> {
     items: Arc<Items<R>>,
@@ -159,7 +162,8 @@ impl<R: Connect> MemcachedStorage<R> {
     ///
     /// Asks all servers at once: connects to each, writes an item that lives for a second, and reads the
     /// count of [evictions](Self::evictions). Waits at most for the [`timeout`](MemcachedBuilder::timeout) of
-    /// a call and 200 ms. A dropped future leaves at most that item, and connections that later calls use.
+    /// a call and 200 ms. A dropped future leaves at most that item on each server, and connections that later
+    /// calls use.
     ///
     /// # Errors
     ///
@@ -182,8 +186,8 @@ impl<R: Connect> MemcachedStorage<R> {
         servers.map(|server| (server.name.clone(), server.pool.host.faults.cause())).collect()
     }
 
-    /// Returns how many items the servers have evicted since this storage began to watch, of any client. Each
-    /// key among them has its whole limit again. Clones count together.
+    /// Returns how many items, of any client, the servers have evicted since this storage first asked them.
+    /// Each state among them has its whole limit again. Clones count together.
     ///
     /// The storage asks each server at most every 10 seconds, in one round trip with another call, and in
     /// [`ready`](Self::ready). It writes one [warning](MemcachedBuilder::on_warning) for the first eviction
@@ -205,12 +209,12 @@ impl<R: Connect> MemcachedStorage<R> {
     /// that use the namespace notice within a second; until then they may still count on the old states.
     ///
     /// Asks all servers at once, and waits at most for the [`timeout`](MemcachedBuilder::timeout) of a call.
-    /// If the future is dropped, each server has been cleared or not.
+    /// A dropped future leaves some servers cleared and others not.
     ///
     /// # Errors
     ///
     /// Fails as a call does, with the failure of one server, or with [`Contended`](ErrorKind::Contended) if
-    /// others keep clearing the namespace. The keys on all other servers are forgotten.
+    /// others keep clearing the namespace. Every server that did not fail has forgotten its keys.
     pub async fn clear(&self) -> Result<(), BackendError> {
         let servers = self.items.servers.iter();
         let asked = servers.map(|server| async { server.begin_generation(pin!(self.items.end())).await });
@@ -274,7 +278,7 @@ impl<R: Connect> MemcachedStorage<R> {
             let Some((known, renewed)) = renewal.take() else { break counted.await? };
             // Both at once: a call has no time for two round trips to a distant server.
             match Box::pin(join(counted, renewed)).await {
-                // A count in a generation that is over charged nobody.
+                // A count in a generation that has ended charged nobody.
                 (_, Ok(new)) if new != known.number => generation = new,
                 (counted, _) => break counted?,
             }
@@ -295,7 +299,7 @@ impl<R: Connect> MemcachedStorage<R> {
                 // same.
                 let receipt = strategy.decide(&mut S::State::default(), hit, at).receipt();
                 let refund = Box::pin(self.swap(strategy, escaped, &Op::Refund(*hit, receipt), end)).await;
-                // Without the refund, somebody is charged who was not admitted: the outcome is unknown.
+                // Without the refund, a client was charged who is not admitted: report an unknown outcome.
                 refund.map(|_| None).map_err(|failure| failure.with_kind(ErrorKind::Timeout))
             }
         }

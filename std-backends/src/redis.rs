@@ -50,12 +50,13 @@ pub use redlock::Redlock;
 /// Choose it where several processes share limits, or where states must survive a restart of a process.
 ///
 /// The storage connects when it is first used, and again after a connection is lost. Within tokio it uses
-/// tokio (feature `tokio`, with its timer: `enable_time`). Elsewhere it uses smol, which also serves
-/// async-std and every other executor (feature `smol`). All calls of a runtime share one connection, and each
-/// call has a [deadline](RedisBuilder::timeout). Times come from the server's clock.
+/// tokio (feature `tokio`), whose runtime needs its timer and its sockets (`enable_all`). Elsewhere it uses
+/// smol (feature `smol`), which also serves async-std and every other executor. All calls of a runtime share
+/// one connection to a server, and each call has a [deadline](RedisBuilder::timeout). Times come from the
+/// server's clock.
 ///
-/// Your own connections work through [`connection`](Self::connection), [`pool`](Self::pool) or, without any
-/// runtime feature, [`commands`](Self::commands), which lists their weaker guarantees.
+/// Connections of yours work through [`connection`](Self::connection), [`pool`](Self::pool) or, without any
+/// runtime feature, [`commands`](Self::commands). The last lists their weaker guarantees.
 ///
 /// ```no_run
 /// use traffik::RedisStorage;
@@ -72,9 +73,10 @@ pub use redlock::Redlock;
 ///
 /// # Faults
 ///
-/// A call of which nothing was sent, as on a connection that the server closed while it was idle, is sent on
-/// a new connection within its deadline. After a failed connection, the storage tries again after at most 25
-/// ms, and then less and less often, down to five to ten times a second. Calls fail in the pauses. The
+/// A connection may break before a call sent anything, such as one that the server closed while it was idle.
+/// Such a call is sent on a new connection within its deadline. After a failed attempt to connect, the storage
+/// tries again after at most 25 ms, and then less often, down to five to ten times a second. Calls fail in the
+/// pauses. The
 /// storage writes one [warning](RedisBuilder::on_warning) when a fault begins, with the server and the cause,
 /// and one when it has ended.
 ///
@@ -99,6 +101,11 @@ pub use redlock::Redlock;
 ///   was charged.
 /// * [`Denied`](traffik_core::ErrorKind::Denied): the server refuses this client because of a password, a
 ///   permission or a database. Nothing was charged.
+/// * [`Contended`](traffik_core::ErrorKind::Contended): other processes kept changing the same key. Nothing
+///   was charged.
+/// * [`Closed`](traffik_core::ErrorKind::Closed): the storage was [closed](Self::close).
+/// * [`Corrupt`](traffik_core::ErrorKind::Corrupt) and [`Other`](traffik_core::ErrorKind::Other): the server's
+///   reply is none that Redis sends.
 #[derive(Clone)]
 pub struct RedisStorage {
     inner: Arc<RedisInner>,
@@ -116,13 +123,13 @@ impl RedisStorage {
     /// Checks that each server can be reached, lets this client run scripts, and accepts writes.
     ///
     /// Writes a key of its own on each server, which lives for a second, and reads the count of
-    /// [evictions](Self::evictions). Waits at most for [`connect_timeout`](RedisBuilder::connect_timeout) and
-    /// three times the [`timeout`](RedisBuilder::timeout). A dropped future leaves at most that key, and
-    /// connections that later calls use.
+    /// [evictions](Self::evictions). Waits at most for [`connect_timeout`](RedisBuilder::connect_timeout), or
+    /// for [`timeout`](RedisBuilder::timeout) if that is longer, and then for three times the `timeout`. A
+    /// dropped future leaves at most that key, and connections that later calls use.
     ///
     /// # Errors
     ///
-    /// Fails with the failure of one server if any fails; [`nodes`](Self::nodes) returns the fault of each.
+    /// Fails as a call does, with the failure of one server; [`nodes`](Self::nodes) returns the fault of each.
     pub async fn ready(&self) -> Result<(), BackendError> {
         // `#` keeps these keys out of the namespace, so that clearing and checks never meet them.
         // Each server gets a key of its own: in a cluster, keys are tried until each node has one.
@@ -136,14 +143,14 @@ impl RedisStorage {
     }
 
     /// Returns the name of each known server, and the last cause of its present fault if it has one. A
-    /// cluster has one entry for each node once it has been asked, any other storage has one entry.
+    /// cluster has one entry for each node once it has reported them; any other storage has one entry.
     #[must_use]
     pub fn nodes(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         self.inner.servers.faults()
     }
 
-    /// Returns how many keys the servers have evicted since this storage began to watch, of any client. Each
-    /// key among them has its whole limit again. Clones count together.
+    /// Returns how many keys, of any client, the servers have evicted since this storage first asked them. Each
+    /// state among them has its whole limit again. Clones count together.
     ///
     /// The storage asks each server by `INFO` at most every 10 seconds, in one round trip with another call,
     /// and in [`ready`](Self::ready). It writes one [warning](RedisBuilder::on_warning) for a server that is
@@ -167,8 +174,8 @@ impl RedisStorage {
     /// Forgets every key of this namespace, a few at a time, so that the server can serve other calls
     /// between. A key that is used meanwhile may be forgotten or not.
     ///
-    /// Waits for many calls, one for each key and each 500 keys of the server, and each at most for the
-    /// [`timeout`](RedisBuilder::timeout). A dropped future leaves the remaining keys.
+    /// Waits for one call for each key of the namespace, and one for about each 500 keys of the server. Each
+    /// call takes at most the [`timeout`](RedisBuilder::timeout). A dropped future leaves the remaining keys.
     ///
     /// # Errors
     ///
@@ -183,8 +190,9 @@ impl RedisStorage {
     /// Connections of yours stay open.
     ///
     /// Stored states stay, unless the storage is not [persistent](RedisBuilder::persistent): then `close`
-    /// [clears](Self::clear) the namespace last. A future dropped while calls are under way closes nothing.
-    /// One dropped during the clearing leaves new calls refused and the connections open.
+    /// [clears](Self::clear) the namespace last, which takes as long as `clear`. A future dropped while calls
+    /// are under way closes nothing. One dropped during the clearing leaves new calls refused and the
+    /// connections open.
     ///
     /// # Errors
     ///
@@ -202,8 +210,9 @@ impl RedisStorage {
 
 impl<S: Strategy> AsyncStorage<S> for RedisStorage {
     /// Runs an operation. A check of strategies that the scripts know takes one call, also of several limits
-    /// at once. Any other operation takes two calls, shared with operations of this process on the same key,
-    /// and more if other processes change the key.
+    /// at once. Any other operation takes one call, and a second one if it changes the state. Concurrent
+    /// operations of this process on the same key share these calls. More are made if other processes change
+    /// the key.
     fn apply(&self, strategy: &S, key: &dyn ErasedKey, op: &Op<S>) -> Reply<S::Verdict> {
         let name = name::name(&self.inner.namespace, key);
         let (inner, combining, strategy, op) =
@@ -221,7 +230,8 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         })
     }
 
-    /// Checks all keys in one call if the scripts know the strategy and one server has all keys in one slot.
+    /// Checks all keys in one call if the scripts know the strategy, all keys differ and, on a cluster, all are
+    /// in one slot.
     fn check_together(
         &self,
         strategy: &S,
@@ -237,8 +247,8 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         Reply::pending(async move {
             let _inside = inner.gate.enter()?;
             match check::together(&inner, inner.servers.end(), &strategy, &hit, &names).await {
-                // A user's connection may lead to a cluster: its refusal charged nothing, so the keys are
-                // asked one by one.
+                // A user's connection may lead to a cluster. Its refusal charged nothing, so the keys can be
+                // checked one by one.
                 Err(failure) if failure::is_cross_slot(&failure) => Ok(MultiKeyReply::Unsupported),
                 reply => Ok(reply?.map_or(MultiKeyReply::Unsupported, MultiKeyReply::Atomic)),
             }

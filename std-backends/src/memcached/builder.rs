@@ -103,11 +103,11 @@ impl<R: Connect> MemcachedStorage<R> {
 
 impl<R: Connect> MemcachedBuilder<R> {
     setters! {
-        /// Sets the prefix of all item names. Defaults to `traffik`. Storages with the same namespace share
-        /// states.
+        /// Sets the prefix of all item names: 1 to 64 letters, digits or `.:_-@/`. Defaults to `traffik`.
+        /// Storages with the same namespace share states.
         pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
 
-        /// Sets the longest that a call may take, including the wait for a connection. Defaults to 500 ms.
+        /// Sets the longest time that a call may take, including the wait for a connection. Defaults to 500 ms.
         pub const fn timeout(timeout: Duration) => settings.timeout = timeout;
 
         /// Sets the budget of one attempt to connect. Defaults to 5 s.
@@ -122,16 +122,16 @@ impl<R: Connect> MemcachedBuilder<R> {
         pub const fn connections(most: usize) => settings.size = most;
 
         /// Sets how many connections to each server stay open while idle. Defaults to 1.
-        /// [`ready`](MemcachedStorage::ready) opens them.
+        /// [`ready`](MemcachedStorage::ready) begins to open them.
         pub const fn kept(least: usize) => settings.minimum = least;
 
         /// Sets how long connections beyond [`kept`](Self::kept) may be idle. Defaults to a minute. The
-        /// storage closes older ones when it uses another.
+        /// storage closes those that were idle for longer when a call returns a connection.
         pub const fn idle(idle: Duration) => settings.idle = idle;
 
         /// Sets the most callers that may wait for each key in
-        /// [`until_ready`](traffik_core::AsyncLimiter::until_ready). A caller beyond that is refused at once,
-        /// with the wait that it would have had. Defaults to no bound.
+        /// [`until_ready`](traffik_core::AsyncLimiter::until_ready). A caller beyond that fails at once, with
+        /// the wait that it would have had. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
 
         /// Sets whether states outlive the storage. Defaults to `true`. If `false`,
@@ -139,12 +139,12 @@ impl<R: Connect> MemcachedBuilder<R> {
         /// it. Dropping a storage without closing it forgets nothing.
         pub const fn persistent(persistent: bool) => persistent = persistent;
 
-        /// Uses this clock instead of the servers', for tests that must not wait. States are then kept for a
-        /// day at least.
+        /// Sets a clock that replaces the servers', for tests that must not wait. States are then kept for a
+        /// day at least. Defaults to the servers' clocks.
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
 
-        /// Carries the servers' time on with this clock of the host, instead of the operating system's
-        /// monotonic one: for tests of hosts whose clocks differ or step.
+        /// Sets the host's clock, which carries the servers' time on between answers: for tests of hosts whose
+        /// clocks differ or step. Defaults to the operating system's monotonic clock.
         pub fn host_clock(clock: impl Clock + Send + Sync + 'static) => host = Some(Arc::new(clock));
 
         /// Sets the function that writes warnings, one line each. It must not block. The storage warns once
@@ -158,13 +158,13 @@ impl<R: Connect> MemcachedBuilder<R> {
     /// # Errors
     ///
     /// Fails with [`Invalid`](ErrorKind::Invalid) if no server is given, an address or a name cannot be read
-    /// or is given twice, the namespace has other characters than letters, digits or `.:_-@/`, a timeout is
-    /// 0, or the numbers of connections contradict each other.
+    /// or is given twice, the namespace has other characters or another length, a timeout is 0, no connection
+    /// is allowed, or more are kept than allowed.
     pub fn build(self) -> Result<MemcachedStorage<R>, BackendError> {
         fn invalid<T>(message: String) -> Result<T, BackendError> {
             Err(BackendError::new(ErrorKind::Invalid, message))
         }
-        let namespace = namespace::settled(self.namespace, self.settings.timeout)?;
+        let namespace = namespace::checked(self.namespace, self.settings.timeout)?;
         let PoolSettings { size, minimum, connect_timeout, .. } = self.settings;
         if size == 0 || minimum > size {
             return invalid(format!("{minimum} connections cannot be kept of at most {size}; keep 1 of 16"));

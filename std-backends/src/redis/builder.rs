@@ -61,23 +61,23 @@ impl RedisStorage {
     /// yours. It needs no runtime feature. With one, [`connection`](Self::connection) and
     /// [`pool`](Self::pool) do the same for the connections of the redis crate.
     ///
-    /// The storage calls the function once for each command, up to three times in a call. The function
-    /// returns an error of the kind `Client` if it sent nothing, for example because a pool has no
-    /// connection. Each call has its [deadline](RedisBuilder::timeout), by the runtime that it runs on or by
+    /// The storage calls the function once for each command. A step on the server takes one command, or three
+    /// if the server does not know the script yet. The function must return an error of the kind `Client` if
+    /// it sent nothing, for example because a pool has no connection. Each call has its [deadline](RedisBuilder::timeout), by the runtime that it runs on or by
     /// a [timer](RedisBuilder::timer) of yours. These guarantees are weaker than on the storage's own
     /// connections:
     ///
     /// * A call whose connection breaks fails with [`Timeout`](traffik_core::ErrorKind::Timeout), since the
     ///   hit may have been charged. The storage cannot see whether it was sent, so it sends nothing again.
     ///   Nor does it replace a silent connection.
-    /// * Timeouts and retries of your connections come on top. A connection that sends a command twice
+    /// * Timeouts and retries of your connections apply as well. A connection that sends a command twice
     ///   charges a hit twice.
     /// * Servers have no names: [`nodes`](Self::nodes) returns one entry, and a breaker judges all servers
     ///   together. For a cluster, [`ready`](Self::ready) asks the server of one key, [`clear`](Self::clear)
     ///   fails, and [`evictions`](Self::evictions) stays 0.
     ///
     /// Several keys are charged in one step where they are on one server. A cluster refuses keys of several
-    /// slots, which are then asked for one after another.
+    /// slots, which are then checked one after another.
     ///
     /// ```no_run
     /// use traffik::RedisStorage;
@@ -120,27 +120,28 @@ impl RedisBuilder {
         }
     }
 
-    /// Starts a builder for a storage on connections of the user's.
+    /// Starts a builder for a storage on the user's connections.
     pub(super) fn carried(sender: Arc<dyn CommandSender>) -> Self {
         Self::new(ServerAccess::User(sender))
     }
 
     setters! {
-        /// Sets the prefix of all key names. Defaults to `traffik`. Storages with the same namespace share
-        /// states.
+        /// Sets the prefix of all key names: 1 to 64 letters, digits or `.:_-@/`. Defaults to `traffik`.
+        /// Storages with the same namespace share states.
         pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
 
-        /// Sets the longest that a call may take, over all its round trips. Defaults to 500 ms, at most a
-        /// year.
+        /// Sets the longest time that a call may take, over all its round trips. Defaults to 500 ms. Longer
+        /// times than a year count as a year.
         pub const fn timeout(timeout: Duration) => timeout = timeout;
 
-        /// Sets the longest that making a connection may take. Connecting continues in the background while
-        /// calls fail by their own deadline. Defaults to 5 s, at most a year.
+        /// Sets the longest time that an attempt to connect may take. It continues in the background when a
+        /// call that waits for it fails by its own deadline. Defaults to 5 s. Longer times than a year count as
+        /// a year.
         pub const fn connect_timeout(timeout: Duration) => connect_timeout = timeout;
 
         /// Sets the most callers that may wait for each key in
-        /// [`until_ready`](traffik_core::AsyncLimiter::until_ready). A caller beyond that is refused at once,
-        /// with the wait that it would have had. Defaults to no bound.
+        /// [`until_ready`](traffik_core::AsyncLimiter::until_ready). A caller beyond that fails at once, with
+        /// the wait that it would have had. Defaults to no bound.
         pub const fn max_waiting(max: usize) => max_waiting = max;
 
         /// Sets whether states outlive the storage. Defaults to `true`. If `false`,
@@ -159,8 +160,8 @@ impl RedisBuilder {
         /// runtime and take no timer.
         pub fn timer(timer: impl Timer + Send + Sync + 'static) => timer = Some(UserTimer::by(timer));
 
-        /// Uses this clock instead of the server's, for tests that must not wait. States are then kept for a
-        /// day at least.
+        /// Sets a clock that replaces the server's, for tests that must not wait. States are then kept for a
+        /// day at least. Defaults to the server's clock.
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
     }
 
@@ -168,14 +169,15 @@ impl RedisBuilder {
     ///
     /// # Errors
     ///
-    /// Fails with [`Invalid`](ErrorKind::Invalid) if an option is out of range, or does not apply to the
+    /// Fails with [`Invalid`](ErrorKind::Invalid) if the namespace has other characters or another length, a
+    /// timeout is 0, no server or master is named, calls have no timer, or an option does not apply to the
     /// given servers or connections.
     pub fn build(self) -> Result<RedisStorage, BackendError> {
         let Self { access, timer, tls, namespace, timeout, connect_timeout, .. } = self;
         let Self { clock, warnings, persistent, max_waiting, .. } = self;
-        let namespace = namespace::settled(namespace, timeout)?;
+        let namespace = namespace::checked(namespace, timeout)?;
         net::prepare();
-        let of_no_use = match &access {
+        let refusal = match &access {
             _ if connect_timeout.is_zero() => {
                 Some("a connect_timeout of 0 never connects; use 5 s, or a few round trips at least")
             }
@@ -187,7 +189,7 @@ impl RedisBuilder {
             }
             _ => None,
         };
-        if let Some(words) = of_no_use {
+        if let Some(words) = refusal {
             return Err(BackendError::new(ErrorKind::Invalid, words));
         }
         let budgets = Budgets { call: timeout.min(LONGEST), connect: connect_timeout.min(LONGEST) };

@@ -5,14 +5,14 @@ use std::time::Duration;
 use traffik_core::ErasedKey;
 use traffik_core::storage::{BackendError, ErrorKind};
 
-/// Returns whether a byte stands for itself: letters, digits and `.:_-@/`. They have no special meaning in
-/// any store, pattern or protocol.
+/// Returns whether a byte stands for itself in a name. These bytes have no special meaning in any store,
+/// pattern or protocol.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b".:_-@/".contains(&byte)
 }
 
-/// Writes a key: plain bytes as they are, others as `%` and two digits. The result is readable, and differs
-/// for different keys.
+/// Writes a key: plain bytes as they are, others as `%` and two hexadecimal digits. The result is readable,
+/// and differs for different keys.
 pub(crate) fn write_key(name: &mut Vec<u8>, key: &dyn ErasedKey) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     key.feed_to(&mut |bytes| {
@@ -27,8 +27,9 @@ pub(crate) fn write_key(name: &mut Vec<u8>, key: &dyn ErasedKey) {
     });
 }
 
-/// Checks the namespace and the timeout of a storage. An empty namespace becomes `traffik`.
-pub(crate) fn settled(mut namespace: String, timeout: Duration) -> Result<String, BackendError> {
+/// Checks the namespace and the timeout of a storage, and returns the namespace. An empty one becomes
+/// `traffik`.
+pub(crate) fn checked(mut namespace: String, timeout: Duration) -> Result<String, BackendError> {
     if namespace.is_empty() {
         "traffik".clone_into(&mut namespace);
     }

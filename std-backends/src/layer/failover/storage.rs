@@ -36,8 +36,8 @@ use crate::util::key::{KeyRefs, bytes};
 ///   primary. A refund fails if the primary must take it and fails. A reset forgets the key on both sides. An
 ///   admission that was refunded before merging is not merged. After merging, a refund still goes to the
 ///   fallback, and the primary keeps counting the charge, since it gave no receipt.
-/// * A ready answer to a check, a peek or a charge of one key is ready here too, without an allocation. The
-///   exception is a key whose admissions have yet to be merged.
+/// * A ready answer to a check, a peek or a charge of one key is ready here too, without an allocation, if
+///   the fallback answers at once. The exception is a key whose admissions have yet to be merged.
 ///
 /// **Bound.** Over any time it admits at most what the primary's limit admits in that time, plus, for each
 /// instance, what the limit of its fallback admits. With a limit divided by `n` for `n` instances that is
