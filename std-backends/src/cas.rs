@@ -36,7 +36,7 @@ pub use operation::Abandoned;
 /// * A swap MUST be one atomic step: of two swaps with the same version, the store refuses one.
 /// * The store MUST drop bytes once their time to live is over, and MUST NOT drop them earlier, unless the
 ///   store documents that it may.
-/// * All that share the store MUST share one clock, or else the store documents what its skew may add.
+/// * All users of the store MUST share one clock, or the store documents how much more its skew may admit.
 /// * A swap whose outcome is unknown MUST fail with
 ///   [`ErrorKind::Timeout`](traffik_core::ErrorKind::Timeout).
 ///
@@ -93,19 +93,19 @@ pub trait CompareAndSwap: Send + Sync + 'static {
     /// The proof that bytes are unchanged: a version number, or the bytes themselves.
     type Version: Send + 'static;
 
-    /// Loads the bytes of a key, and waits for the store as long as the store allows.
+    /// Loads the bytes of a key. The call waits for the store as long as the store allows.
     ///
     /// A dropped future MUST leave the store unchanged.
     ///
     /// # Errors
     ///
-    /// Fails with what the store failed with. A load changes nothing, so
+    /// Fails with the failure of the store. A load changes nothing, so
     /// [`ErrorKind::Unavailable`](traffik_core::ErrorKind::Unavailable) fits a store that did not answer.
     fn load(&self, key: &[u8])
     -> impl Future<Output = Result<Versioned<Self::Version>, BackendError>> + Send;
 
-    /// Replaces the bytes of a key if they still have the loaded version. Otherwise returns the present
-    /// bytes.
+    /// Replaces the bytes of a key if they still have the loaded version, and returns `None`. Otherwise returns
+    /// the present bytes with their version.
     ///
     /// The call waits for the store as long as the store allows. The store may still make the swap of a
     /// dropped future.
@@ -123,8 +123,8 @@ pub trait CompareAndSwap: Send + Sync + 'static {
 
     /// Waits for `wait` before another attempt, after other processes changed a key several times.
     ///
-    /// A store that has a timer SHOULD sleep for that time. The default has none: it yields once, so that
-    /// other tasks that are ready run first. A dropped future leaves nothing behind.
+    /// A store that has a timer SHOULD sleep for that time. Defaults to yielding once, so that other tasks that
+    /// are ready run first. A dropped future leaves nothing behind.
     fn pause(&self, wait: Duration) -> impl Future<Output = ()> + Send {
         let _ = wait;
         let mut waited = false;
@@ -158,10 +158,10 @@ pub trait CompareAndSwap: Send + Sync + 'static {
         state_or::<S>(stored, || self.found_corrupt())
     }
 
-    /// Notes that a key held bytes that are no state of the strategy, so that [`read`](Self::read) took it
-    /// for a key never seen.
+    /// Records that a key held bytes that are no state of the strategy, so that [`read`](Self::read) treats it
+    /// as a key never seen.
     ///
-    /// Does nothing by default. A store MAY count such keys or log a warning.
+    /// Defaults to doing nothing. A store MAY count such keys or log a warning.
     fn found_corrupt(&self) {}
 
     /// Encodes a state as of `now` for the store. [`read`](Self::read) MUST restore the same state.
@@ -189,8 +189,8 @@ pub struct Versioned<M> {
     pub version: M,
     /// The present time of the store's clock.
     pub now: Timestamp,
-    /// The remaining time to live of the bytes, if the store reports it. A denial that lasts longer than
-    /// that, as after a change of the limit, makes the executor store the bytes again.
+    /// The remaining time to live of the bytes, if the store reports it. A denial that lasts over 2 s longer,
+    /// as after a change of the limit, makes the executor store the bytes again.
     pub kept: Option<Duration>,
 }
 
@@ -214,7 +214,7 @@ pub struct Versioned<M> {
 pub enum Write {
     /// Removes the key.
     Remove,
-    /// Stores bytes, for this time from now on.
+    /// Stores bytes, to be kept for this time from now on.
     Store(Vec<u8>, Duration),
 }
 
@@ -222,7 +222,8 @@ impl Write {
     /// The longest time to live, in microseconds: a century stands for ever.
     const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000_000;
 
-    /// Encodes a state as of `now`: [`Remove`](Self::Remove) if the state equals that of a key never seen.
+    /// Encodes a state as of `now`. Returns [`Remove`](Self::Remove) if the state is fresh by then, or equals
+    /// that of a key never seen.
     pub fn of<S: Strategy>(strategy: &S, state: &S::State, class: Class, now: Timestamp) -> Self {
         let rest = state_ttl(strategy, state, class, now).min(Self::LONGEST);
         if rest == 0 || *state == S::State::default() {

@@ -5,9 +5,9 @@
 //! [`LockGuard`].
 //!
 //! * Every grant ends after its [`Ttl`]. A holder that dies blocks others no longer than that.
-//! * Every grant of a name has a larger *fencing token* than those before it. A grant can end while its
-//!   holder is paused. Pass the token to the protected resource, and let that refuse a token smaller than
-//!   the largest it has seen.
+//! * Every grant of a name has a larger *fencing token* than the grants before it. A grant can end while its
+//!   holder is paused. So pass the token to the protected resource, which must refuse a token smaller than the
+//!   largest it has seen.
 //!
 //! ```
 //! use std::time::Duration;
@@ -68,7 +68,7 @@ pub use grant::Owner;
 /// lock of one process.
 ///
 /// * A name MUST NOT be granted while an earlier grant of it has neither ended nor been released.
-/// * A grant MUST end once its [`Ttl`] is over, even if nobody asks any more.
+/// * A grant MUST end once its [`Ttl`] is over, even if no further call is made.
 /// * The fencing token of a grant MUST be larger than those of all earlier grants of that name.
 /// * Renewing and releasing MUST have no effect unless that very grant still holds the name.
 /// * A name is any bytes, even none. Different bytes MUST be different names.
@@ -98,8 +98,8 @@ pub trait Lock: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails with what the store failed with. After [`Timeout`](traffik_core::ErrorKind::Timeout) the name
-    /// may be granted, until its TTL ends.
+    /// Fails with the failure of the store. After [`Timeout`](traffik_core::ErrorKind::Timeout) the name may be
+    /// granted, until its TTL ends.
     fn try_acquire(&self, name: &[u8], ttl: Ttl) -> Reply<Option<Grant>>;
 
     /// Extends a grant to `ttl` from now. Returns false if the grant had ended, so that somebody else may
@@ -109,8 +109,8 @@ pub trait Lock: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails with what the store failed with. After [`Timeout`](traffik_core::ErrorKind::Timeout) the grant
-    /// may or may not be extended.
+    /// Fails with the failure of the store. After [`Timeout`](traffik_core::ErrorKind::Timeout) the grant may or
+    /// may not be extended.
     fn renew(&self, grant: &Grant, ttl: Ttl) -> Reply<bool>;
 
     /// Ends a grant. Returns false if the grant had ended before, so that somebody else may have held the
@@ -120,10 +120,10 @@ pub trait Lock: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails with what the store failed with. The grant then ends with its TTL at the latest.
+    /// Fails with the failure of the store. The grant then ends with its TTL at the latest.
     fn release(&self, grant: Grant) -> Reply<bool>;
 
-    /// Completes when it is worth trying to acquire a name again: a hint for those who wait.
+    /// Completes when it is worth trying to acquire a name again: a hint for waiters.
     ///
     /// It may complete too early, too late or never. Defaults to never. A dropped future leaves nothing
     /// behind.

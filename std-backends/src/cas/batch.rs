@@ -91,8 +91,8 @@ impl<W: CompareAndSwap> KeyBatch<W> {
     /// Removes an operation if it still waits.
     pub(super) fn remove(&self, number: u64) {
         let mut waiting = lock(&self.waiting);
-        let place = waiting.operations.binary_search_by_key(&number, |(number, _)| *number);
         // Numbers only grow, so the list is sorted and the search is binary.
+        let place = waiting.operations.binary_search_by_key(&number, |(number, _)| *number);
         let removed = place.map(|place| waiting.operations.remove(place));
         drop(waiting);
         drop(removed);

@@ -16,7 +16,7 @@ use crate::util::key::bytes;
 use crate::util::race::{Either, race};
 use crate::util::shared_future::SharedFuture;
 
-/// Runs the concurrent operations on each key with one load and one swap.
+/// An executor that runs the concurrent operations on each key with one load and one swap.
 ///
 /// Choose it to make a storage of a [`CompareAndSwap`] store.
 ///
@@ -33,7 +33,7 @@ use crate::util::shared_future::SharedFuture;
 /// * A strategy that panics does so in the task that awaits its answer. It charges nothing, and other
 ///   operations do not notice.
 ///
-/// It keeps operations under way, and nothing else. Clones share them.
+/// It keeps only the operations under way. Clones share them.
 ///
 /// It is an [`AsyncStorage`] over the bytes of a key. Each call ends at the store's
 /// [`deadline`](CompareAndSwap::deadline). A storage with its own names or deadlines calls
@@ -91,8 +91,8 @@ impl<W: CompareAndSwap> Coalescing<W> {
     ///
     /// # Errors
     ///
-    /// The answer fails with what the store failed with, or with [`Contended`](ErrorKind::Contended) after
-    /// 32 lost swaps.
+    /// The answer fails with the failure of the store, with [`Contended`](ErrorKind::Contended) after 32 lost
+    /// swaps, or with [`Timeout`](ErrorKind::Timeout) if the store panicked in another task.
     pub fn apply<S: Strategy>(&self, strategy: S, key: Vec<u8>, op: Op<S>) -> PendingOp<W, S> {
         let operation = Arc::new(StrategyOperation::new(strategy, op));
         let (batch, driver, number) =
@@ -188,8 +188,8 @@ impl<W: CompareAndSwap, S: Strategy> PendingOp<W, S> {
     /// # Errors
     ///
     /// Without an answer by then it fails with [`Timeout`](ErrorKind::Timeout) if the swap was sent, since
-    /// the operation may be charged, else with [`Unavailable`](ErrorKind::Unavailable). Also fails with
-    /// what the store failed with, or with [`Contended`](ErrorKind::Contended) after 32 lost swaps.
+    /// the operation may be charged, else with [`Unavailable`](ErrorKind::Unavailable). Also fails as the
+    /// answer itself does: see [`Coalescing::apply`].
     pub async fn by(mut self, end: impl Future<Output = ()>) -> Result<S::Verdict, BackendError> {
         if let Either::Left(answer) = race(&mut self, end).await {
             return answer;

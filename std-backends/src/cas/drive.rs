@@ -51,8 +51,8 @@ pub(super) fn drive<W: CompareAndSwap>(
 }
 
 impl<W: CompareAndSwap> Driver<W> {
-    /// Attempts the operations at hand. Operations that arrive after a load wait for the next one: a denial
-    /// must not rest on a state from before its check was asked for.
+    /// Attempts the operations that have joined. Operations that arrive after a load wait for the next one: a
+    /// denial must not rest on a state from before its check arrived.
     async fn attempt(&mut self) -> Result<(), BackendError> {
         let batch = Arc::clone(&self.batch);
         let (store, key) = (&batch.batches.store, &batch.key);
@@ -138,7 +138,8 @@ impl<W: CompareAndSwap> Drop for Driver<W> {
     }
 }
 
-/// Returns the wait after so many attempts, if any: one or two more round trips cost less than a wait.
+/// Returns the wait after this many attempts, or `None` after the first two: one or two more round trips cost
+/// less than a wait.
 fn wait_after(attempts: u32) -> Option<Duration> {
     const AT_ONCE: u32 = 2;
     const WAITS: Backoff = Backoff::exponential(Duration::from_millis(1), Duration::from_millis(16));

@@ -15,7 +15,7 @@ use crate::util::state_ttl::state_ttl;
 
 /// An operation of any strategy, as its driver sees it.
 pub(super) trait CasOperation<W>: Send + Sync {
-    /// Runs the operation on the stored bytes. From now on it counts as sent.
+    /// Runs the operation on the stored bytes. From then on it counts as sent, since the swap follows.
     ///
     /// The pair `at` is the present, and the remaining time to live of the bytes if it is known.
     fn run(&self, store: &W, stored: Option<&[u8]>, at: (Timestamp, Option<Duration>)) -> RunResult;

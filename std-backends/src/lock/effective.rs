@@ -31,7 +31,7 @@ pub struct EffectiveSettings {
 
 impl LockSettings {
     /// Returns the settings with all defaults applied: the fields `ttl`, a [`Ttl`]; `blocking`, a `bool`;
-    /// and `blocking_timeout`, a [`Duration`] that is zero if nobody is to wait.
+    /// and `blocking_timeout`, a [`Duration`], where zero means not to wait.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl LockSettings {
     }
 }
 
-/// The built-in defaults: long for a critical section, short for those who wait for a holder that died.
+/// The built-in defaults: long for a critical section, short for a waiter whose holder died.
 const BUILT_IN: EffectiveSettings = EffectiveSettings {
     ttl: Ttl(Duration::from_secs(5)),
     blocking: true,
@@ -57,17 +57,17 @@ const BUILT_IN: EffectiveSettings = EffectiveSettings {
 
 static DEFAULTS: RwLock<LockSettings> = RwLock::new(LockSettings::new());
 
-/// Returns the settings of this process, which apply where those of a lock leave a value open.
+/// Returns the settings of this process. They apply where the settings of a lock leave a value open.
 pub fn defaults() -> LockSettings {
     *DEFAULTS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sets the settings of this process, for locks taken from now on. The environment gives the values that
-/// they leave open.
+/// Sets the settings of this process, for locks taken from now on. Values that `settings` leaves open come
+/// from the environment.
 ///
 /// # Errors
 ///
-/// Refuses a TTL of zero, and then changes nothing. `?` turns the error into a
+/// Fails for a TTL of zero, and then changes nothing. `?` turns the error into a
 /// [`BackendError`](traffik_core::storage::BackendError) of the kind
 /// [`Invalid`](traffik_core::ErrorKind::Invalid).
 pub fn set_defaults(settings: LockSettings) -> Result<(), SettingsError> {

@@ -8,15 +8,15 @@ use super::{LockSettings, SettingsError, Ttl};
 
 /// The variable for the TTL of a lock: seconds above 0, such as `5.0`.
 pub const TTL: &str = "TRAFFIK_DEFAULT_LOCK_TTL";
-/// The variable for waiting at all: `true`, `false`, `1`, `0`, `yes` or `no`, in any case.
+/// The variable for whether to wait for a lock: `true`, `false`, `1`, `0`, `yes` or `no`, in any case.
 pub const BLOCKING: &str = "TRAFFIK_DEFAULT_BLOCKING";
 /// The variable for the longest wait for a lock: seconds, such as `2.0`; 0 means not to wait.
 pub const BLOCKING_TIMEOUT: &str = "TRAFFIK_DEFAULT_BLOCKING_TIMEOUT";
 
 /// Returns the settings of the environment of this process, read once, at the first call.
 pub(super) fn of_process() -> Result<LockSettings, SettingsError> {
-    static SAID: OnceLock<Result<LockSettings, SettingsError>> = OnceLock::new();
-    SAID.get_or_init(|| read(|name| std::env::var_os(name))).clone()
+    static SETTINGS: OnceLock<Result<LockSettings, SettingsError>> = OnceLock::new();
+    SETTINGS.get_or_init(|| read(|name| std::env::var_os(name))).clone()
 }
 
 /// Reads the settings from the variables that `lookup` returns.

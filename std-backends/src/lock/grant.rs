@@ -22,13 +22,12 @@ use crate::util::random::random;
 pub struct Ttl(pub(super) Duration);
 
 impl Ttl {
-    /// Creates a TTL.
+    /// Creates a TTL. No lock lasts for ever, since its holder may die.
     ///
     /// # Errors
     ///
-    /// Refuses zero. `?` turns the error into a [`BackendError`](traffik_core::storage::BackendError) of
-    /// the kind [`Invalid`](traffik_core::ErrorKind::Invalid). No lock can last for ever, since its holder
-    /// may die.
+    /// Fails for zero. `?` turns the error into a [`BackendError`](traffik_core::storage::BackendError) of the
+    /// kind [`Invalid`](traffik_core::ErrorKind::Invalid).
     pub fn new(ttl: Duration) -> Result<Self, SettingsError> {
         if ttl.is_zero() {
             let expected =
@@ -55,7 +54,7 @@ impl Ttl {
     }
 }
 
-/// The owner of a grant: 128 random bits, so that a store never confuses two holders.
+/// The owner of a grant: 128 random bits, so that a store does not confuse two holders.
 ///
 /// An implementation of [`Lock`](super::Lock) keeps its bytes beside the name.
 ///

@@ -10,7 +10,7 @@ use super::{Grant, Lock, Ttl};
 
 /// A lock that is held until it is released or its TTL ends, whichever is first.
 ///
-/// [`Locks`](super::Locks) returns it. Release it with [`release`](Self::release) to be certain.
+/// [`Locks`](super::Locks) returns it. Call [`release`](Self::release) to be certain that it has ended.
 ///
 /// * Dropping it sends the release without waiting for the answer. A lock of this process is then free. On
 ///   a store whose release must be awaited, the lock may end only with its TTL.
@@ -18,7 +18,7 @@ use super::{Grant, Lock, Ttl};
 ///   refuse smaller [fencing](Self::fencing) tokens.
 ///
 /// ```
-/// use traffik::lock::{LockSettings, Locks, MemoryLock};
+/// use traffik::lock::{Locks, MemoryLock};
 /// use traffik::runtime::Manual;
 /// use traffik::storage::BackendError;
 ///
@@ -70,8 +70,8 @@ impl<L: Lock + ?Sized> LockGuard<L> {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Contended`] if the lock had ended, so that somebody else may hold it; or
-    /// with what the store failed with.
+    /// Fails with [`ErrorKind::Contended`] if the lock had ended, so that somebody else may hold it; or with
+    /// the failure of the store.
     pub async fn renew(&self) -> Result<(), BackendError> {
         if self.lock.renew(&self.grant, self.ttl).await? { Ok(()) } else { Err(self.lost("renewed")) }
     }
@@ -83,7 +83,7 @@ impl<L: Lock + ?Sized> LockGuard<L> {
     /// # Errors
     ///
     /// Fails with [`ErrorKind::Contended`] if the lock had ended before, so that somebody else may have
-    /// held it meanwhile. Fails with what the store failed with; the lock then ends with its TTL.
+    /// held it meanwhile. Fails with the failure of the store; the lock then ends with its TTL at the latest.
     pub async fn release(self) -> Result<(), BackendError> {
         let lost = self.lost("released");
         let lock = Arc::clone(&self.lock);

@@ -14,13 +14,13 @@ use crate::util::backoff::Backoff;
 use crate::util::race::{Either, race};
 use crate::util::random::random;
 
-/// The waits between attempts: from about a round trip to a near store up to the longest time that a lock
-/// is to lie idle although somebody waits. At least half of each wait passes, so that doubling takes load
+/// The waits between attempts. The first is about a round trip to a near store; the longest is how long a
+/// lock may stay free although somebody waits. At least half of each wait passes, so that doubling takes load
 /// off the store.
 const WAITS: Backoff =
     Backoff::exponential(Duration::from_millis(1), Duration::from_millis(64)).with_half_jitter();
 
-/// Takes locks by name, and waits for them with a timer. Cheap to clone; clones share the lock.
+/// Locks that are taken by name, at once or after a wait. Cheap to clone; clones share the lock.
 ///
 /// Choose it for critical sections of your own, with a [`MemoryLock`](super::MemoryLock) in one process or
 /// the lock of a store across machines. A name is any bytes or text. By default a lock lasts 5 s, and a
@@ -47,8 +47,8 @@ pub struct Locks<L: ?Sized, R> {
 }
 
 impl<L: Lock, R: Timer> Locks<L, R> {
-    /// Takes locks from `lock`, and waits with `timer`, which any runtime is. The settings are the
-    /// defaults.
+    /// Creates locks that are granted by `lock`, with default settings. A call waits with `timer`, such as a
+    /// runtime of `traffik::runtime`.
     pub fn new(lock: L, timer: R) -> Self {
         Self { timer: Arc::new(timer), settings: LockSettings::new(), lock: Arc::new(lock) }
     }
@@ -69,12 +69,13 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Invalid`] for invalid settings, or with what the store failed with.
+    /// Fails with [`ErrorKind::Invalid`] for invalid settings, or with the failure of the store.
     pub async fn try_lock(&self, name: impl AsRef<[u8]>) -> Result<Option<LockGuard<L>>, BackendError> {
         self.attempt(name.as_ref(), self.settings.resolve()?.ttl).await
     }
 
-    /// Takes a lock, and waits for its holder as long as the settings say: up to 2 s by default.
+    /// Takes a lock, and waits for its holder as long as the settings say: up to 2 s by default, over all
+    /// attempts. Settings that do not block wait for the store only.
     ///
     /// After a dropped future the store may have granted the name, until its TTL ends.
     ///
@@ -82,13 +83,13 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
     ///
     /// Fails with [`ErrorKind::Contended`] if somebody still holds the lock when the wait is over, with
     /// [`ErrorKind::Timeout`] if the store did not answer at all by then, with [`ErrorKind::Invalid`] for
-    /// invalid settings, or with what the store failed with.
+    /// invalid settings, or with the failure of the store.
     pub async fn lock(&self, name: impl AsRef<[u8]>) -> Result<LockGuard<L>, BackendError> {
         self.lock_with(name, LockSettings::new()).await
     }
 
-    /// Takes a lock with settings of its own. The values that they leave open, and dropped futures, are as
-    /// with [`lock`](Self::lock).
+    /// Takes a lock with `settings`, and otherwise as [`lock`](Self::lock) does. Values that `settings` leaves
+    /// open come from the settings of these locks.
     ///
     /// # Errors
     ///
@@ -114,17 +115,17 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
         &self.timer
     }
 
-    /// Asks once.
+    /// Tries to take the lock once.
     async fn attempt(&self, name: &[u8], ttl: Ttl) -> Result<Option<LockGuard<L>>, BackendError> {
         let grant = self.lock.try_acquire(name, ttl).await?;
         Ok(grant.map(|grant| LockGuard::new(Arc::clone(&self.lock), grant, ttl)))
     }
 
-    /// Asks again until the deadline: when the lock hints that it is free, and else after growing waits.
+    /// Tries again until the deadline: when the lock hints that it is free, or else after growing waits.
     async fn wait(&self, name: &[u8], settings: EffectiveSettings) -> Result<LockGuard<L>, BackendError> {
         // One deadline for all attempts and waits. A late grant of a dropped attempt ends with its TTL.
         let mut deadline = pin!(self.timer.sleep(settings.blocking_timeout));
-        // `answered` tells a held lock from a store that never answered.
+        // `answered` distinguishes a held lock from a store that never answered.
         let (mut attempts, mut answered) = (0u32, false);
         let over = |answered| {
             let (name, timeout) = (quoted(name), settings.blocking_timeout);
@@ -149,7 +150,7 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
                 },
             }
             attempts = attempts.saturating_add(1);
-            // The hint may never come, so the wait bounds it; the wait also spreads out those who lost.
+            // The hint may never come, so the wait bounds it. The wait also spreads out the next attempts.
             let wait = WAITS.after(attempts, random());
             let pause = race(self.lock.vacated(name), self.timer.sleep(wait));
             if let Either::Right(()) = race(pause, deadline.as_mut()).await {

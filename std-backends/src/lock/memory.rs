@@ -15,11 +15,12 @@ use crate::util::mutex;
 
 /// A lock for the tasks and threads of this process.
 ///
-/// Choose it if no other process takes the same locks; else use that of a store.
+/// Choose it if no other process takes the same locks; else choose the lock of a store.
 ///
-/// It answers at once, so dropping a [`LockGuard`](super::LockGuard) releases the lock. Waiters are woken
-/// one by one, in the order of their arrival, when the lock is released. A lock whose TTL is over is free
-/// for the next one who asks.
+/// It answers at once, so dropping a [`LockGuard`](super::LockGuard) releases the lock. When the lock is
+/// released, one waiter is woken: the one whose last attempt is the oldest. [`Locks`](super::Locks) tries
+/// again after each wait of up to 64 ms, so it does not serve waiters in the order of their arrival. A lock
+/// whose TTL is over is free for the next attempt.
 ///
 /// It keeps nothing for a name that is neither held nor waited for. One counter gives the fencing tokens of
 /// all names.
@@ -116,7 +117,7 @@ impl<C: Clock + Send + Sync> Lock for MemoryLock<C> {
 /// Invariant: each held name is in `ends` once, under the end and the fencing token of its lease.
 #[derive(Debug, Default)]
 struct Names {
-    held: HashMap<Arc<[u8]>, Name>,
+    entries: HashMap<Arc<[u8]>, Name>,
     /// The held names by the end of their lease and its fencing token, the next to end first.
     ends: BTreeMap<(Timestamp, u64), Arc<[u8]>>,
     /// The last fencing token.
@@ -145,7 +146,7 @@ struct Lease {
 impl Names {
     fn acquire(&mut self, name: &[u8], end: Timestamp) -> Option<Grant> {
         let name: Arc<[u8]> = name.into();
-        let entry = self.held.entry(Arc::clone(&name)).or_default();
+        let entry = self.entries.entry(Arc::clone(&name)).or_default();
         if entry.lease.is_some() {
             return None;
         }
@@ -176,7 +177,7 @@ impl Names {
 
     /// Returns the lease if this very grant holds its name.
     fn lease(&mut self, grant: &Grant) -> Option<&mut Lease> {
-        self.held.get_mut(grant.name())?.lease.as_mut().filter(|lease| lease.grant == *grant)
+        self.entries.get_mut(grant.name())?.lease.as_mut().filter(|lease| lease.grant == *grant)
     }
 
     /// Ends all leases that are over.
@@ -190,7 +191,7 @@ impl Names {
     }
 
     fn vacate(&mut self, name: Arc<[u8]>) {
-        if let Entry::Occupied(mut entry) = self.held.entry(name) {
+        if let Entry::Occupied(mut entry) = self.entries.entry(name) {
             entry.get_mut().lease = None;
             match &entry.get().gate {
                 // The name stays as long as somebody waits, so that its gate is found again.
@@ -202,7 +203,7 @@ impl Names {
 
     /// Joins the waiters of a name. Returns `None` if nobody holds it.
     fn wait(&mut self, name: &[u8]) -> Option<(Arc<[u8]>, Arc<Semaphore>)> {
-        let entry = self.held.get_mut(name)?;
+        let entry = self.entries.get_mut(name)?;
         entry.lease.as_ref()?;
         // Counted under the lock that `vacate` runs under: no wake-up is lost in between.
         entry.waiting += 1;
@@ -219,7 +220,7 @@ struct NameWaiter {
 
 impl Drop for NameWaiter {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut entry) = mutex::lock(&self.names).held.entry(Arc::clone(&self.name)) {
+        if let Entry::Occupied(mut entry) = mutex::lock(&self.names).entries.entry(Arc::clone(&self.name)) {
             let name = entry.get_mut();
             name.waiting = name.waiting.saturating_sub(1);
             if name.waiting == 0 {
@@ -327,7 +328,7 @@ mod tests {
     fn nothing_is_kept_of_names_that_are_not_held() {
         let clock = ManualClock::default();
         let lock = MemoryLock::with_clock(&clock);
-        let kept = || mutex::lock(&lock.names).held.len();
+        let kept = || mutex::lock(&lock.names).entries.len();
         for name in 0..1_000u32 {
             drop(answer(lock.try_acquire(&name.to_le_bytes(), ttl(5))).unwrap());
         }
@@ -341,7 +342,7 @@ mod tests {
         assert_eq!(kept(), 0);
         let grant = answer(lock.try_acquire(b"name", ttl(5))).unwrap();
         drop(lock.vacated(b"name"));
-        assert!(mutex::lock(&lock.names).held[&b"name"[..]].gate.is_none());
+        assert!(mutex::lock(&lock.names).entries[&b"name"[..]].gate.is_none());
         assert!(answer(lock.release(grant)));
         assert_eq!(kept(), 0);
     }

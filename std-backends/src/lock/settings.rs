@@ -7,8 +7,9 @@ use crate::util::setters::setters;
 /// The settings of a lock: its TTL, and whether and how long to wait for it. Values may be left open.
 ///
 /// Choose values for one call with [`Locks::lock_with`](super::Locks::lock_with), for several with
-/// [`Locks::with`](super::Locks::with), for the process with [`set_defaults`](super::set_defaults). An open
-/// value comes from the next of these, then from the environment, then from the built-in default:
+/// [`Locks::with`](super::Locks::with), for the process with [`set_defaults`](super::set_defaults). A value
+/// that the call leaves open comes from the next of these three, then from the environment, then from the
+/// built-in default:
 ///
 /// | setting | variable | built in |
 /// |---|---|---|
@@ -16,8 +17,8 @@ use crate::util::setters::setters;
 /// | `blocking`: whether to wait for the holder | `TRAFFIK_DEFAULT_BLOCKING` | yes |
 /// | `blocking_timeout`: the longest wait | `TRAFFIK_DEFAULT_BLOCKING_TIMEOUT`, in seconds | 2 s |
 ///
-/// The environment is read once, when a lock is first taken. An invalid value there fails every lock, even
-/// one whose settings leave nothing open.
+/// The environment is read once, when settings are first resolved, such as for the first lock. An invalid
+/// value there fails every lock, even one whose settings leave nothing open.
 ///
 /// ```
 /// use std::time::Duration;

@@ -20,9 +20,9 @@ use crate::{FifoQueue, SystemClock};
 /// Implement it for a store that can get and set but neither compares and swaps nor runs scripts.
 /// [`LockedStorage`] makes an [`AsyncStorage`] of it.
 ///
-/// * A `get` MUST return the bytes of the last `set`, whole, until their time is over.
-/// * The store MUST keep bytes until their time is over, and SHOULD drop them soon after. A store that
-///   counts in coarser units MUST round up.
+/// * A `get` MUST return the bytes of the last `set`, whole, until their TTL is over.
+/// * The store MUST keep bytes until their TTL is over, and SHOULD drop them soon after. A store that counts
+///   in coarser units MUST round up.
 /// * Setting no bytes (an empty slice) MUST remove the key.
 /// * A key is any bytes, even none. Different bytes MUST be different keys.
 /// * A `set` that may have happened, or may still happen, MUST fail with [`ErrorKind::Timeout`]. After any
@@ -35,7 +35,7 @@ use crate::{FifoQueue, SystemClock};
 /// use traffik::KeyValueStore;
 /// use traffik::storage::BackendError;
 ///
-/// /// Keeps everything for ever; a real store drops what is over.
+/// /// Keeps everything for ever; a real store drops bytes whose TTL is over.
 /// #[derive(Default)]
 /// struct Table(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
 ///
@@ -58,18 +58,18 @@ use crate::{FifoQueue, SystemClock};
 pub trait KeyValueStore: Send + Sync + 'static {
     /// Returns the bytes of a key, if it has any.
     ///
-    /// [`LockedStorage`] waits until the TTL of its lock is over, then drops the future. A dropped future
-    /// MUST leave the store unchanged.
+    /// Under a lock, [`LockedStorage`] drops the future when the TTL of the lock is over. For a peek or a load
+    /// it holds no lock, and waits as long as the store takes. A dropped future MUST leave the store unchanged.
     ///
     /// # Errors
     ///
-    /// Fails with what the store failed with. A failed `get` charges nothing.
+    /// Fails with the failure of the store. A failed `get` charges nothing.
     fn get(&self, key: &[u8]) -> impl Future<Output = Result<Option<Vec<u8>>, BackendError>> + Send;
 
     /// Sets the bytes of a key, to be kept for `ttl`.
     ///
-    /// [`LockedStorage`] waits until the TTL of its lock is over, then drops the future. The store may
-    /// still set the bytes of a dropped future.
+    /// [`LockedStorage`] drops the future when the TTL of its lock is over. The store may still set the bytes
+    /// of a dropped future.
     ///
     /// # Errors
     ///
@@ -90,20 +90,22 @@ pub trait KeyValueStore: Send + Sync + 'static {
 
 /// A storage in a store that can only get and set, under a lock for each key.
 ///
-/// Choose it for a [`KeyValueStore`]. It takes two calls of the store and two of the lock for each
-/// operation. Prefer [`Coalescing`](crate::cas::Coalescing) for a store that can compare and swap.
+/// Choose it for a [`KeyValueStore`]. An operation takes at most two calls of the store and, without waiting
+/// for the lock, two of the lock. Prefer [`Coalescing`](crate::cas::Coalescing) for a store that can compare and swap.
 ///
 /// * An operation takes the lock, gets the state, decides, and sets the state if it changed. A denial and a
 ///   peek set nothing, and a peek takes no lock.
 /// * Bytes that are no state of the strategy count as a key never seen.
 /// * It takes the lock from [`Locks`], with their settings. The name of the lock is `traffik:` and the key.
-///   An operation that does not get the lock in time fails with [`ErrorKind::Contended`].
+///   An operation that does not get the lock in time fails with [`ErrorKind::Contended`], or with
+///   [`ErrorKind::Unavailable`] if the store of the locks did not answer.
 /// * The store has until the end of the lock's TTL. A `get` without an answer by then fails with
 ///   [`ErrorKind::Unavailable`]: nothing was charged. A `set` without an answer, or under a lock that
 ///   ended, fails with [`ErrorKind::Timeout`]: it may be charged. Set a TTL well above what the store
 ///   takes.
-/// * While the outcome of a `set` is unknown, as after a dropped answer, the lock is left to its TTL.
-///   Nobody may read while the store may still change.
+/// * While the outcome of a `set` is unknown, as after a dropped answer, only the TTL ends the lock: no other
+///   operation may decide while the store may still change.
+/// * A peek and a load take no lock, and wait as long as the `get` of the store takes.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -114,7 +116,7 @@ pub trait KeyValueStore: Send + Sync + 'static {
 /// use traffik::storage::BackendError;
 /// use traffik::{AsyncLimiter, KeyValueStore, LockedStorage, TokenBucket, rate};
 ///
-/// /// Keeps everything for ever; a real store drops what is over.
+/// /// Keeps everything for ever; a real store drops bytes whose TTL is over.
 /// #[derive(Default)]
 /// struct Table(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
 ///
@@ -141,7 +143,7 @@ pub trait KeyValueStore: Send + Sync + 'static {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// `examples/file_storage.rs` makes a storage of a directory of files, and tests it.
+/// `examples/file_storage.rs` makes a storage out of a directory of files, and tests it.
 pub struct LockedStorage<T, L: ?Sized, R> {
     inner: Arc<LockedStorageInner<T, L, R>>,
 }
@@ -154,7 +156,8 @@ struct LockedStorageInner<T, L: ?Sized, R> {
 }
 
 impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorage<T, L, R> {
-    /// Keeps states in `store`, under `locks`. All writers of a store must use the same locks.
+    /// Creates a storage that keeps states in `store`, under `locks`. All writers of a store must use the same
+    /// locks.
     pub fn new(store: T, locks: Locks<L, R>) -> Self {
         Self { inner: Arc::new(LockedStorageInner { store, wait_queue: FifoQueue::new(), locks }) }
     }
@@ -235,7 +238,7 @@ impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorageInner<T, L, R> {
         }
         match race(lock.release(grant), end).await {
             Either::Left(Ok(false)) => Err(BackendError::new(ErrorKind::Timeout, LATE_SET)),
-            // The bytes were set in time. If the store of the locks is gone, the TTL ends this one.
+            // The bytes were set in time. If the release failed, the TTL ends the lock.
             _ => Ok(verdict),
         }
     }
