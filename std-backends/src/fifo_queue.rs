@@ -20,13 +20,13 @@ use tickets::tickets_of;
 
 /// A first-come, first-served queue for each key, for [`until_ready`](traffik_core::Limiter::until_ready).
 ///
-/// Choose it for your own storage whose waiters should be served fairly. The storages of this crate have
+/// Choose it for a storage of your own whose waiters should be served fairly. The storages of traffik have
 /// one.
 ///
 /// * It also keeps the turns of hits that were admitted with a delay, by `until_ready`, an HTTP throttle or
-///   a WebSocket. If one of them gives up, those behind it move up.
-/// * It holds one ticket for each waiting future. Beside these it holds only turns on their way back to the
-///   storage.
+///   a WebSocket. If a hit gives up its turn, the hits behind it move up.
+/// * It holds one ticket or turn for each waiting future. Beside these it holds only turns that were given up
+///   and are not over or returned to the storage yet.
 /// * It identifies keys by a hash with a random key. Two keys that collide wait for each other.
 ///
 /// ```
@@ -54,7 +54,7 @@ pub struct FifoQueue {
     max: usize,
     /// The number of tickets, readable without the lock. Written under the lock only.
     waiting: AtomicUsize,
-    /// Boxed, like `turns`: a storage that is moved takes its queue along cheaply.
+    /// Boxed, like `turns`, so that moving a storage with its queue copies little.
     tickets: Box<Mutex<Tickets>>,
     turns: Box<Mutex<Turns>>,
 }
@@ -88,12 +88,12 @@ impl FifoQueue {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Limits the queue to `max` waiters for each key. Beyond them,
+    /// Limits the queue to `max` waiters for each key. Defaults to no bound. Beyond it,
     /// [`until_ready`](traffik_core::Limiter::until_ready) fails at once with
     /// [`WaitError::TooLong`](traffik_core::WaitError::TooLong), which holds the wait it would have taken.
     ///
-    /// The bound holds for hits that the storage denied. The strategy bounds those it admits with a delay,
-    /// such as [`LeakyBucketQueue::queue`](traffik_core::LeakyBucketQueue::queue).
+    /// The bound holds for hits that the storage denied. The strategy itself bounds the hits that it admits
+    /// with a delay, as by [`LeakyBucketQueue::queue`](traffik_core::LeakyBucketQueue::queue).
     #[must_use]
     pub fn with_max(self, max: usize) -> Self {
         Self { max, ..self }

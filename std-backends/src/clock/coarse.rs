@@ -13,7 +13,7 @@ use super::tick::Tick;
 /// It lags by up to one tick: 1 to 10 ms on Linux, depending on how the kernel was built. It never runs
 /// ahead. So over any time `T` a limit admits at most what it would over `T` and one tick
 /// (`tests/models/laws/coarse_clock.rs` proves and tests it). A wait may be up to one tick too long.
-/// WebAssembly has no such clock: there this clock is exact, and costs as much as an exact one.
+/// WebAssembly has no such clock: there this clock is exact, and as expensive to read as an exact one.
 ///
 /// ```
 /// use traffik::{CoarseClock, Limiter, Memory, TokenBucket, rate};

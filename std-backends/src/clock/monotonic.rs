@@ -12,18 +12,19 @@ use super::counter;
 use super::source::{Instant, micros};
 use super::system::SystemClock;
 
-/// A clock that starts at the wall clock and then only counts on. The default of storages in this process.
+/// A clock that starts at the wall clock and then follows the monotonic clock of the operating system. The
+/// default of storages in this process.
 ///
 /// Choose it unless several hosts share the states: then use [`SystemClock`](crate::SystemClock).
 ///
-/// * Windows stay aligned to the wall clock of the start. It ignores later corrections of the system's
-///   time.
+/// * It ignores later corrections of the system's time, so windows stay aligned to the wall clock as it was
+///   at the start.
 /// * It counts the processor's cycles where they are steady, at a third of the cost of asking the operating
 ///   system. Every second it compares the counter with the operating system's monotonic clock, and may then
 ///   step, also backwards, by the counter's error in that second.
 /// * For its first 100 ms it asks the operating system, and meanwhile learns the rate of the counter.
-///   Nothing waits for that. It learns anew if the counter was off by more than a thousandth, as after a
-///   machine has slept.
+///   Nothing waits for that. It learns the rate again if the counter was off by more than a thousandth and
+///   1 ms, as after a machine has slept.
 ///
 /// ```
 /// use traffik::{Clock, MonotonicClock};
@@ -67,15 +68,15 @@ impl MonotonicClock {
     /// A time of the last comparison that forces every reading to ask the operating system.
     const NEVER: u64 = 1 << 63;
 
+    /// Returns the microseconds from the start of this clock to a reading of the counter.
+    // counted = (counter - origin) * scale / 2^48. Relaxed: a stale scale is as good as the last reading.
     #[inline]
-    // counted = (counter - origin) * scale / 2^48, in microseconds. Relaxed: a stale scale is as good as
-    // the last reading.
     fn counted(&self, counter: u64) -> u64 {
         let (ticks, scale) = (counter.wrapping_sub(self.origin), self.scale.load(Ordering::Relaxed));
         ((u128::from(ticks) * u128::from(scale)) >> 48) as u64
     }
 
-    /// Asks the operating system for the microseconds since the start, and compares the counter with them.
+    /// Returns the microseconds since the start by the operating system, and compares the counter with them.
     /// Several threads may do so at once.
     #[cold]
     fn compare(&self) -> u64 {
@@ -148,7 +149,7 @@ impl Default for MonotonicClock {
     }
 }
 
-/// Copies the clock: both return the same times.
+/// Copies the clock. Both count from the same start.
 impl Clone for MonotonicClock {
     fn clone(&self) -> Self {
         let copy = |from: &AtomicU64| AtomicU64::new(from.load(Ordering::Relaxed));

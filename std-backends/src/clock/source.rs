@@ -1,4 +1,4 @@
-//! The time that a target has: that of the standard library, or of the JavaScript around the program.
+//! The source of time on a target: the standard library, or the JavaScript around the program.
 
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 pub(super) use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -6,7 +6,7 @@ use coarsetime::Instant;
 #[cfg(target_family = "wasm")]
 use super::source::{Instant, micros};
 
-/// A moment, as exact as the kernel's tick; exact in WebAssembly.
+/// A moment, by the kernel's tick; exact in WebAssembly.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tick(Instant);
 

@@ -37,7 +37,7 @@ struct BookedTurn {
 struct HeldTurn {
     booked: BookedTurn,
     holder: Ticket,
-    /// The cost of the holder. Its turn is at least as large.
+    /// The cost of the holder's hit. The turn has at least this cost.
     cost: u32,
     /// The time of the turn as the holder last saw it.
     known: Timestamp,
@@ -47,7 +47,7 @@ struct HeldTurn {
 /// A turn that its holder gave up.
 struct FreeTurn {
     booked: BookedTurn,
-    /// Whether the storage kept its charge, since it was not the last one there.
+    /// Whether the storage kept the turn's charge, since it was not the storage's last one.
     is_kept: bool,
 }
 
@@ -71,8 +71,8 @@ impl Turns {
         receipts: Vec<Receipt>,
     ) -> (Ticket, MovedWakers) {
         let number = self.entered;
-        // Free turns that were due before this one was given are over.
         self.entered += 1;
+        // Free turns that were due before this one was given are over.
         while let Some((&spot, _)) = self.free.range(spots_of(key)).next().filter(|(it, _)| it.1 < turn.given)
         {
             self.free.remove(&spot);
@@ -164,7 +164,7 @@ impl Turns {
             let (Some(held), Some(free)) = (self.held.remove(&behind), self.free.remove(&spot)) else {
                 break;
             };
-            // The two swap turns: the holder moves up, and its old turn is free for those further behind.
+            // The two swap turns: the holder moves up, and its old turn is free for hits further behind.
             self.free.insert(behind, FreeTurn { booked: held.booked, is_kept: false });
             moved.0.extend(held.waker);
             self.holders.insert(held.holder, spot);

@@ -32,7 +32,7 @@ enum Growth {
     Exponential,
 }
 
-/// The random part of a wait, which keeps clients that failed together from returning together.
+/// The random part of a wait. It keeps clients that failed together from trying again together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jitter {
     None,
@@ -41,39 +41,39 @@ enum Jitter {
 }
 
 impl Backoff {
-    /// Waits the same time after each attempt, with full jitter.
+    /// Creates waits of the same length after each attempt, with full jitter: each is random, from zero to
+    /// `wait`.
     #[must_use]
     pub const fn constant(wait: Duration) -> Self {
         Self { growth: Growth::Constant, first: wait, most: wait, jitter: Jitter::Full }
     }
 
-    /// Waits once, twice, three times `first` and so on, up to `most`, with full jitter.
+    /// Creates waits of once, twice, three times `first` and so on, up to `most`, with full jitter.
     #[must_use]
     pub const fn linear(first: Duration, most: Duration) -> Self {
         Self { growth: Growth::Linear, first, most, jitter: Jitter::Full }
     }
 
-    /// Waits `first`, then twice as long after each attempt, up to `most`, with full jitter.
+    /// Creates waits of `first`, then twice as long after each attempt, up to `most`, with full jitter.
     #[must_use]
     pub const fn exponential(first: Duration, most: Duration) -> Self {
         Self { growth: Growth::Exponential, first, most, jitter: Jitter::Full }
     }
 
-    /// Makes only half of each wait random. Nobody returns sooner than after the other half, so that
-    /// doubling takes load off the store for certain. Full jitter spreads attempts best, but some return at
-    /// once.
+    /// Makes only half of each wait random. No attempt follows sooner than after the other half, so doubling
+    /// takes load off the store for certain. Full jitter spreads attempts best, but lets some follow at once.
     #[must_use]
     pub const fn with_half_jitter(self) -> Self {
         Self { jitter: Jitter::Half, ..self }
     }
 
-    /// Removes the random part. Clients that failed together then return together.
+    /// Removes the random part. Clients that failed together then try again together.
     #[must_use]
     pub const fn without_jitter(self) -> Self {
         Self { jitter: Jitter::None, ..self }
     }
 
-    /// Returns the longest wait after so many attempts, counted from 1: the wait without jitter.
+    /// Returns the longest wait after attempt number `attempts`, counted from 1: the wait without jitter.
     #[must_use]
     pub fn longest_after(&self, attempts: u32) -> Duration {
         // times = 1, or attempts, or 2^(attempts - 1); wait = min(most, first * times). Saturates, so it
@@ -87,7 +87,7 @@ impl Backoff {
         self.most.min(Duration::from_nanos(nanos(self.first).saturating_mul(times)))
     }
 
-    /// Returns the wait after so many attempts, cut by a random number.
+    /// Returns the wait after attempt number `attempts`, with `random` as its random part.
     pub(crate) fn after(&self, attempts: u32, random: u64) -> Duration {
         let whole = self.longest_after(attempts);
         // Full: random in 0..=whole. Half: whole / 2 + random in 0..whole / 2.

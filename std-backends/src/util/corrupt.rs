@@ -1,7 +1,7 @@
 //! Values on a store that are no states of the limits that ask for them: counted, and warned of once.
 //!
-//! Such a value counts as a key never seen. If another program writes to the same names, limits are granted
-//! anew all the time, so the operator must know.
+//! Such a value counts as a key never seen. If another program writes to the same names, keys get their whole
+//! limit again and again, so the operator must know.
 
 use std::sync::atomic::Ordering;
 

@@ -18,10 +18,10 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The pause after a server refused a look.
 const LONG_PAUSE: Duration = Duration::from_secs(600);
 
-/// The longest time that a call waits for the answer to a look that was sent with it.
+/// The longest time that a call waits for the answer to a look that was sent beside it.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The evictions on all servers of a storage, as far as it saw their counts grow.
+/// The evictions on all servers of a storage, as far as the storage saw the servers' counts grow.
 pub(crate) struct Evictions {
     count: AtomicU64,
     warning: Warning,

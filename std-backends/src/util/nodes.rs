@@ -23,7 +23,7 @@ impl<T> Nodes<T> {
     }
 
     /// Returns the note of a node. `make` builds a new one from a copy of the name, so that a note holds no
-    /// handle. Meanwhile no other note can be made or [changed](Self::change).
+    /// handle. While `make` runs, no other note can be made or [changed](Self::change).
     pub(crate) fn get(&self, node: &Arc<str>, make: impl FnOnce(Arc<str>) -> T) -> Arc<T> {
         let address = Arc::as_ptr(node).cast::<u8>().addr();
         // Most calls find their note here, under a read lock.
@@ -33,7 +33,7 @@ impl<T> Nodes<T> {
         }
         drop(notes);
         let mut notes = self.living();
-        // Another thread may have made it between the two locks.
+        // Another thread may have made the note between the two locks.
         if let Some((_, note)) = notes.get(&address) {
             return Arc::clone(note);
         }

@@ -1,4 +1,4 @@
-//! Random numbers that spread out clients that failed together.
+//! Random numbers: secrets of hashes, owners of locks, and the jitter that spreads out clients.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +16,7 @@ mod keyed;
 
 pub(crate) use keyed::random;
 
-/// A sequence of random numbers (SplitMix64), shared by all who draw from it.
+/// A sequence of random numbers (SplitMix64), shared by its callers.
 pub(crate) struct Random(AtomicU64);
 
 impl Random {
@@ -41,7 +41,7 @@ impl Random {
     }
 }
 
-/// Returns a sequence that no other process has.
+/// Begins at a random number, so that each process has its own sequence.
 impl Default for Random {
     fn default() -> Self {
         Self::seeded(random())

@@ -1,7 +1,7 @@
 //! A future that all its waiters poll, and none owns.
 //!
-//! [`futures_util::future::Shared`] breaks two of these promises. It forgets a wake-up during a poll for
-//! waiters that were turned away meanwhile, and after a panic it panics in all waiters.
+//! [`futures_util::future::Shared`] breaks two promises of [`SharedFuture`]. It loses a wake-up during a poll
+//! for waiters that found the future taken, and after a panic it panics in all waiters.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -82,7 +82,7 @@ impl<T: Clone> SharedFuture<T> {
 }
 
 impl<T: Clone> WeakSharedFuture<T> {
-    /// Returns another waiter, if one is left and the future has not ended.
+    /// Returns another waiter, unless no waiter is left or the future has ended.
     pub(crate) fn upgrade(&self) -> Option<SharedFuture<T>> {
         let driven = self.0.upgrade().filter(|driven| driven.outcome.get().is_none())?;
         Some(SharedFuture { driven, place: None })
@@ -192,7 +192,7 @@ impl<T> Clone for SharedFuture<T> {
 impl<T> Drop for SharedFuture<T> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            // The waker is dropped after the lock, for the same reason.
+            // Outside the lock: dropping a waker may drop a waiter.
             let waker = lock(&self.driven.waiters.wakers).try_remove(place);
             drop(waker);
         }

@@ -1,4 +1,4 @@
-//! The gate of a storage: closing waits for calls under way, and refuses others.
+//! The gate of a storage: closing waits for calls under way, and refuses new ones.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ pub(crate) struct ShutdownGate {
 }
 
 impl ShutdownGate {
-    /// Enters, until the returned guard is dropped.
+    /// Returns the guard of a call, which is under way until the guard is dropped.
     ///
-    /// Fails if the gate is closed or closing.
+    /// Fails with `Closed` if the gate is closed or closing.
     pub(crate) fn enter(&self) -> Result<RwLockReadGuardArc<bool>, BackendError> {
         self.is_closed.try_read_arc().filter(|is_closed| !**is_closed).ok_or_else(closed)
     }
 
-    /// Refuses new calls, and waits until all guards are dropped. If the future is dropped before, nothing
-    /// is closed. Returns whether the gate was open until then.
+    /// Refuses new calls, waits until all guards are dropped, and closes the gate. If the future is dropped
+    /// before, the gate stays open. Returns whether the gate was open before.
     pub(crate) async fn close(&self) -> bool {
         !std::mem::replace(&mut *self.is_closed.write().await, true)
     }

@@ -17,31 +17,31 @@ impl<T> SpinLock<T> {
         Self(SpinMutex::new(shared))
     }
 
-    /// Waits for the lock. A critical section lasts as long as a decision, or a scan of a few. A panic
-    /// within leaves the contents consistent, since every change replaces a whole value.
+    /// Waits for the lock. Most critical sections last as long as a decision; the longest scan a shard. A
+    /// panic within leaves the contents consistent, since every change replaces a whole value.
     #[inline]
     pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
-        self.0.try_lock().unwrap_or_else(|| self.lock_in_turn())
+        self.0.try_lock().unwrap_or_else(|| self.lock_contended())
     }
 
-    /// Spins with growing pauses, then yields, then sleeps 50 µs at a time, since the holder's thread may
-    /// not be running. It only reads the lock meanwhile, so as not to disturb the holder.
+    /// Spins with growing pauses, then yields, then sleeps 50 µs at a time, since the holder's thread may not
+    /// be running. It only reads the lock meanwhile, so as not to disturb the holder. Waiters have no order.
     #[cold]
-    fn lock_in_turn(&self) -> SpinGuard<'_, T> {
-        let mut turn = 0u32;
+    fn lock_contended(&self) -> SpinGuard<'_, T> {
+        let mut round = 0u32;
         loop {
             // Spins: 16, 32, 64, 128 times; then 96 yields; then sleeps.
-            match turn {
-                0..4 => (0..16 << turn).for_each(|_| std::hint::spin_loop()),
+            match round {
+                0..4 => (0..16 << round).for_each(|_| std::hint::spin_loop()),
                 4..100 => std::thread::yield_now(),
                 _ => std::thread::sleep(Duration::from_micros(50)),
             }
-            turn = turn.saturating_add(1);
+            round = round.saturating_add(1);
             // A read keeps the cache line shared; only a free lock is worth an exchange.
             if !self.0.is_locked()
-                && let Some(turn) = self.0.try_lock()
+                && let Some(guard) = self.0.try_lock()
             {
-                return turn;
+                return guard;
             }
         }
     }

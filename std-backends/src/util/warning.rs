@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A sink for log lines.
 pub(crate) type LogWriter = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Returns a sink that writes to standard error, and ignores failures, since that may be closed.
+/// Returns a sink that writes to standard error. It ignores failures, since standard error may be closed.
 pub(crate) fn standard_error() -> LogWriter {
     Arc::new(|line| drop(writeln!(std::io::stderr(), "traffik: {line}")))
 }
