@@ -27,6 +27,7 @@ pub(super) const LATE: u64 = 2;
 
 const SECOND: u64 = 1_000_000;
 
+/// The clock of one server, as this host estimates it.
 pub(super) struct ServerClock {
     host: Arc<dyn Clock + Send + Sync>,
     /// Microseconds that the server is ahead of the host, modulo 2⁶⁴; 0 until an answer reports the time.

@@ -35,7 +35,7 @@ pub(super) struct StoreCommand<'a> {
     pub(super) unique: Option<u64>,
 }
 
-/// Adds an item under a name that nobody else uses. It charges nobody, so it may be repeated.
+/// Adds an item under a name that nobody else uses. This charges nobody, so it may be repeated.
 pub(super) struct ProbeCommand<'a> {
     pub(super) name: &'a str,
     pub(super) bytes: &'a [u8],
@@ -49,7 +49,7 @@ pub(super) async fn version<T: Stream>(wire: &mut Wire<T>, beside: &str) -> io::
     wire.send_behind(beside.as_bytes());
     let reply = Protocol::new(&mut *wire).version().await;
     if reply.is_err() && wire.first_line().is_empty() {
-        // A server that accepts no more connections says so unasked, and may have closed this one by now.
+        // A server that accepts no more connections sends that without a command, and may have closed this one.
         let _ = wire.line().await;
     }
     match reply {
@@ -82,7 +82,7 @@ impl Command for StoreCommand<'_> {
         let Self { name, bytes, expiry, unique } = *self;
         if let Some(unique) = unique {
             return match Protocol::new(&mut *wire).cas(name, bytes, unique, expiry).await {
-                // The client does not know this answer, and passes the server's text on as an error.
+                // The client does not know this answer, and returns the server's text as an error.
                 Err(error) if error.kind() == ErrorKind::Other && says(&error, "NOT_FOUND") => Ok(false),
                 replaced => replaced,
             };
@@ -137,13 +137,13 @@ mod tests {
 
     use super::*;
 
-    /// A server that has already sent all its answers, and accepts what is sent.
-    struct Said {
+    /// A server that has already sent all its answers, and accepts all bytes.
+    struct ScriptedServer {
         answers: Cursor<&'static [u8]>,
         asked: Vec<u8>,
     }
 
-    impl AsyncRead for Said {
+    impl AsyncRead for ScriptedServer {
         fn poll_read(
             mut self: Pin<&mut Self>,
             context: &mut Context<'_>,
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    impl AsyncWrite for Said {
+    impl AsyncWrite for ScriptedServer {
         fn poll_write(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -172,24 +172,27 @@ mod tests {
         }
     }
 
-    fn wire(answers: &'static str) -> Wire<Said> {
-        Wire::new(Said { answers: Cursor::new(answers.as_bytes()), asked: Vec::new() })
+    fn wire(answers: &'static str) -> Wire<ScriptedServer> {
+        Wire::new(ScriptedServer { answers: Cursor::new(answers.as_bytes()), asked: Vec::new() })
     }
 
     /// Returns the answer or the kind of the error, and whether the connection has no bytes left.
-    fn told<C: Command>(command: C, answers: &'static str) -> (Result<C::Answer, ErrorKind>, bool) {
+    fn outcome<C: Command>(command: C, answers: &'static str) -> (Result<C::Answer, ErrorKind>, bool) {
         let mut wire = wire(answers);
-        let told = command.ask(&mut wire).now_or_never().expect("all has been said");
-        (told.map_err(|error| error.kind()), wire.is_quiet())
+        let outcome = command.ask(&mut wire).now_or_never().expect("all has been said");
+        (outcome.map_err(|error| error.kind()), wire.is_quiet())
     }
 
     #[test]
     fn an_item_is_taken_for_what_it_is() {
         let found = (b"12".to_vec(), 7);
-        assert_eq!(told(GetCommand("k"), "VALUE k 0 2 7\r\n12\r\nEND\r\n"), (Ok(Some(found.clone())), true));
-        assert_eq!(told(GetCommand("k"), "END\r\n"), (Ok(None), true));
         assert_eq!(
-            told(GetCommand("k"), "END\r\nEND\r\n"),
+            outcome(GetCommand("k"), "VALUE k 0 2 7\r\n12\r\nEND\r\n"),
+            (Ok(Some(found.clone())), true)
+        );
+        assert_eq!(outcome(GetCommand("k"), "END\r\n"), (Ok(None), true));
+        assert_eq!(
+            outcome(GetCommand("k"), "END\r\nEND\r\n"),
             (Ok(None), false),
             "no such connection is used again"
         );
@@ -202,7 +205,7 @@ mod tests {
             ("VALUE k 0 2 7\r\n1", ErrorKind::UnexpectedEof),
             ("", ErrorKind::UnexpectedEof),
         ] {
-            assert_eq!(told(GetCommand("k"), answers).0, Err(kind), "{answers:?}");
+            assert_eq!(outcome(GetCommand("k"), answers).0, Err(kind), "{answers:?}");
         }
     }
 
@@ -212,11 +215,11 @@ mod tests {
         for answers in
             ["VALUE k 0 18446744073709551615 7\r\n", "VALUE k 0 1048577 7\r\n", "VALUE k 0 x 7\r\n"]
         {
-            assert_eq!(told(GetCommand("k"), answers).0, Err(ErrorKind::InvalidData), "{answers:?}");
+            assert_eq!(outcome(GetCommand("k"), answers).0, Err(ErrorKind::InvalidData), "{answers:?}");
         }
         let endless = |begins: &str, length| {
             let answer: &'static str = Box::leak([begins, &"x".repeat(length)].concat().into_boxed_str());
-            told(GetCommand("k"), answer).0
+            outcome(GetCommand("k"), answer).0
         };
         assert_eq!(endless("", 100_000), Err(ErrorKind::InvalidData));
         assert_eq!(endless("VALUE k 0 2 7\r\n12", 1_100_000), Err(ErrorKind::InvalidData));
@@ -225,8 +228,8 @@ mod tests {
     #[test]
     fn what_is_asked_beside_the_version_goes_out_with_it_and_is_left() {
         let mut wire = wire("VERSION 1.6.18\r\nEN\r\n");
-        let told = version(&mut wire, "mg k v\r\n").now_or_never().unwrap();
-        assert_eq!(told.unwrap(), "1.6.18");
+        let outcome = version(&mut wire, "mg k v\r\n").now_or_never().unwrap();
+        assert_eq!(outcome.unwrap(), "1.6.18");
         assert_eq!(wire.line().now_or_never().unwrap().unwrap(), b"EN");
         assert_eq!(wire.stream().asked, b"version\r\nmg k v\r\n");
     }
@@ -241,8 +244,8 @@ mod tests {
             ),
             ("ERROR Too many open connections\r\n", "ERROR Too many open connections"),
         ] {
-            let told = version(&mut wire(answer), "").now_or_never().unwrap().unwrap_err();
-            assert_eq!(told.to_string(), words);
+            let outcome = version(&mut wire(answer), "").now_or_never().unwrap().unwrap_err();
+            assert_eq!(outcome.to_string(), words);
         }
     }
 }

@@ -14,8 +14,8 @@ const DAY: u64 = 24 * 3_600;
 /// may be skipped.
 pub(super) const SPARE: u64 = 2;
 
-/// The same for states. Another host's clock may be behind, and would otherwise find no state where this
-/// host's window is over.
+/// The same for states. Another host's clock may be behind: its window may go on when this host's has ended,
+/// and must find the state.
 pub(super) const STATE_SPARE: u64 = SPARE + LATE;
 
 /// Returns the expiry that keeps an item for at least `rest` and `spare` seconds.
@@ -37,8 +37,8 @@ mod tests {
 
     #[test]
     fn seconds_are_rounded_up_and_never_none() {
-        let told = |micros| expiry(Duration::from_micros(micros), SPARE, || Timestamp::EPOCH);
-        assert_eq!([told(0), told(1), told(1_000_000), told(1_000_001)], [2, 3, 3, 4]);
+        let expiry_of = |micros| expiry(Duration::from_micros(micros), SPARE, || Timestamp::EPOCH);
+        assert_eq!([expiry_of(0), expiry_of(1), expiry_of(1_000_000), expiry_of(1_000_001)], [2, 3, 3, 4]);
     }
 
     #[test]

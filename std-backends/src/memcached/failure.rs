@@ -79,17 +79,21 @@ mod tests {
 
     #[test]
     fn what_the_server_says_decides_and_else_whether_it_was_asked() {
-        let told = |words: &str| CallFailure::Broken(Error::other(words.to_owned())).failure("here", true);
-        let full = told("SERVER_ERROR out of memory storing object\r\n");
+        let outcome = |words: &str| CallFailure::Broken(Error::other(words.to_owned())).failure("here", true);
+        let full = outcome("SERVER_ERROR out of memory storing object\r\n");
         assert_eq!(full.kind(), ErrorKind::Full);
         assert_eq!(full.to_string(), "here: SERVER_ERROR out of memory storing object; nothing was charged");
-        assert_eq!(told("SERVER_ERROR Out of memory allocating new item").kind(), ErrorKind::Full);
-        assert_eq!(told("CLIENT_ERROR unauthenticated").kind(), ErrorKind::Denied);
-        assert_eq!(told("ERROR Too many open connections\r\n").kind(), ErrorKind::Unavailable);
-        assert_eq!(told("ERROR\r\n").kind(), ErrorKind::Other);
+        assert_eq!(outcome("SERVER_ERROR Out of memory allocating new item").kind(), ErrorKind::Full);
+        assert_eq!(outcome("CLIENT_ERROR unauthenticated").kind(), ErrorKind::Denied);
+        assert_eq!(outcome("ERROR Too many open connections\r\n").kind(), ErrorKind::Unavailable);
+        assert_eq!(outcome("ERROR\r\n").kind(), ErrorKind::Other);
         for kind in [Io::UnexpectedEof, Io::ConnectionReset, Io::InvalidData, Io::Other] {
-            let told = |changes| CallFailure::Broken(kind.into()).failure("here", changes).kind();
-            assert_eq!([told(true), told(false)], [ErrorKind::Timeout, ErrorKind::Unavailable], "{kind:?}");
+            let outcome = |changes| CallFailure::Broken(kind.into()).failure("here", changes).kind();
+            assert_eq!(
+                [outcome(true), outcome(false)],
+                [ErrorKind::Timeout, ErrorKind::Unavailable],
+                "{kind:?}"
+            );
         }
     }
 

@@ -1,8 +1,7 @@
 //! Keys with so many denials that their counts have to be reset.
 //!
-//! A count can be swapped only while no process decrements it. So a process that finds a count far below zero
-//! stops counting on it: its checks load the state instead, until the count is reset. Every process that
-//! finds the same does so.
+//! A count can be swapped only while no process decrements it. So every process that finds a count far below
+//! zero stops counting on it: its checks load the state instead, until the count is reset.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -13,7 +12,7 @@ use crate::util::mutex::lock;
 /// The keys that this process is resetting.
 #[derive(Default)]
 pub(super) struct Floods {
-    /// The number of keys, so that checks take no lock while there are none.
+    /// The number of `keys`, so that checks take no lock while there are none.
     many: AtomicUsize,
     keys: Mutex<HashSet<String>>,
 }

@@ -2,8 +2,8 @@
 //!
 //! The generation is stored in an item of its own, which is empty until a namespace is first cleared: that is
 //! generation 0. The item expires in 2038, by which a server reports its time ([`LAST`](super::clock::LAST)).
-//! Every storage that uses the namespace reads it every second, so a server that evicts items evicts this one
-//! last. If the item is lost, a storage that knows the generation stores it again.
+//! Every storage that makes calls in the namespace reads it about every second, so a server that evicts items
+//! evicts this one last. If the item is lost, a storage that knows the generation stores it again.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use traffik_core::Timestamp;
 
 use crate::util::mutex::lock;
 
-/// Age at which a cached generation is read again: a second by the golden ratio. So the readings of a
-/// server's second are spread evenly within its seconds, however many there are.
+/// Age at which a cached generation is read again: a second divided by the golden ratio. So the readings of a
+/// server's time are spread evenly within its seconds, however many there are.
 const REFRESH_AFTER: Duration = Duration::from_millis(618);
 
 /// The cached generation of one server.
@@ -62,8 +62,8 @@ impl Generation {
     }
 }
 
-/// Returns a generation that was never in use, also if the last one was lost: it is later than all that began
-/// before now.
+/// Returns a generation that was never in use, also if the last one was lost: its number exceeds those of all
+/// generations that began before now.
 // next = max(old + 1, now): `now` exceeds every generation begun earlier, `old + 1` holds if the clock
 // stepped back.
 pub(super) fn next_generation(old: u64, now: Timestamp) -> u64 {

@@ -25,7 +25,7 @@ pub(super) enum ListComparison {
     Other { unique: Option<u64> },
 }
 
-/// The shared knowledge of one server.
+/// The state of one server that its connections and calls share.
 pub(super) struct Host {
     /// The server's name in failures, such as `memcached at 10.0.0.7:11211`.
     pub(super) title: String,
@@ -41,14 +41,14 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Asks on a new connection for the server's version. Until the generation is known, also surveys all
-    /// that calls need, in the same round trip, so that a first call takes no longer than others. Returns the
-    /// version.
+    /// Asks on a new connection for the server's version, and returns it. While the generation is not known,
+    /// also sends the [survey](Self::survey) in the same round trip, so that a first call takes no longer than
+    /// others.
     ///
     /// # Errors
     ///
-    /// Fails also if the extras of the survey are not answered before `patience` ends. The next connection is
-    /// made without them.
+    /// Also fails if the server does not answer the extras of the survey before `patience` ends. The next
+    /// connection is made without them.
     pub(super) async fn greet<T: Stream>(
         &self,
         wire: &mut Wire<T>,

@@ -34,7 +34,7 @@ pub(super) struct Items<R: Connect> {
     pub(super) corrupt: CorruptValues,
 }
 
-/// The version of an item as it was loaded, against which a swap is held.
+/// The version of an item as it was loaded, with which a swap is compared.
 pub(super) struct ItemVersion {
     /// The item's name in the generation that it was loaded in.
     name: String,

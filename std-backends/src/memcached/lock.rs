@@ -15,18 +15,19 @@ use crate::lock::{Grant, Lock, Owner, Ttl};
 
 /// Locks on the servers of a [`MemcachedStorage`], in its namespace.
 ///
-/// Choose it where a Memcached is all there is, and protect the resource with the fencing token. `RedisLock`
+/// Choose it where Memcached is the only store, and protect the resource with the fencing token. `RedisLock`
 /// keeps grants as long as its server keeps data.
 ///
-/// * A held name is an item that lives as long as the grant. A second item counts fencing tokens. Each of
-///   granting, renewing and releasing takes two calls, with one [timeout](super::MemcachedBuilder::timeout)
-///   for both.
-/// * Servers count whole seconds, so a grant ends up to three seconds after its TTL.
+/// * A held name is an item that lives as long as the grant. A second item counts fencing tokens. Granting,
+///   renewing and releasing take at most two round trips each, within one
+///   [timeout](super::MemcachedBuilder::timeout).
+/// * Servers count whole seconds, so a grant ends up to three seconds after its TTL. With a TTL of about 30
+///   days or more it ends up to a day later, and one that would end after 2038 never ends by itself.
 /// * A grant is lost if the server restarts or evicts the item. The name may then be granted again, so hand
 ///   the [fencing token](Grant::fencing) to whatever the lock protects. Tokens grow even then, as long as the
 ///   clocks of hosts differ by less than the time that a grant took.
 /// * A call that fails with [`Timeout`](ErrorKind::Timeout), and an answer that is dropped, may leave the
-///   name granted to nobody until its TTL is over.
+///   name granted without a holder until its TTL is over.
 /// * [`MemcachedStorage::clear`] leaves locks alone.
 ///
 /// ```no_run

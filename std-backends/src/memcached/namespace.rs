@@ -19,15 +19,15 @@ use crate::util::race::{Either, race};
 impl<R: Connect> Server<R> {
     /// Returns the generation where none is cached. A new connection reads it in its greeting.
     pub(super) async fn first_generation(&self, mut end: End<'_>) -> Result<u64, BackendError> {
-        self.lease(end.as_mut()).await?.put_back();
+        self.lease(end.as_mut()).await?.return_unused();
         match self.generation().number() {
             Some(generation) => Ok(generation),
             None => self.refresh_generation(false, end).await,
         }
     }
 
-    /// Reads the generation and the time, and now and then, or if it `must`, the eviction count and the list
-    /// of servers. Waits for these two only if it `must`.
+    /// Reads the generation and the time, and also the eviction count and the list of servers if they are due
+    /// or if `must`. Waits for these two only if `must`.
     pub(super) async fn refresh_generation(&self, must: bool, mut end: End<'_>) -> Result<u64, BackendError> {
         let host = &self.pool.host;
         let (known, asked, survey) = (host.generation.number(), host.clock.host(), host.survey(must));
@@ -55,7 +55,7 @@ impl<R: Connect> Server<R> {
 
     /// Starts another generation.
     pub(super) async fn begin_generation(&self, mut end: End<'_>) -> Result<(), BackendError> {
-        /// Swaps that may be lost to other processes that clear the namespace, which is as good.
+        /// The most swaps that are lost to other processes that clear the namespace too.
         const ATTEMPTS: usize = 8;
         let host = &self.pool.host;
         let (name, known) = (&*host.item, host.generation.number().unwrap_or(0));

@@ -37,8 +37,8 @@ pub(super) struct Pool<R: Connect> {
 /// Idle time after which a connection is probed before use.
 const PROBE_AFTER: Duration = Duration::from_secs(5);
 
-/// Idle time after which the runtime is yielded to before use, so that it notices an end of the stream that
-/// came meanwhile.
+/// Idle time after which a call first yields to the runtime, so that the runtime notices an end of the stream
+/// that came meanwhile.
 const YIELD_AFTER: Duration = Duration::from_millis(10);
 
 impl<R: Connect> Pool<R> {
@@ -59,8 +59,8 @@ impl<R: Connect> Pool<R> {
                 }
                 None => Box::pin(self.wait()).await?,
             };
-            // The system may know already that the server closed the connection, or sent bytes that nobody
-            // asked for.
+            // The system may know already that the server closed the connection, or sent bytes without a
+            // command.
             if lease.wire.is_idle() {
                 return Ok(lease);
             }
@@ -201,7 +201,7 @@ impl<R: Connect> Pool<R> {
         state.is_closed = true;
         let (idle, attempts) = (std::mem::take(&mut state.idle), std::mem::take(&mut state.attempts));
         let waiting = std::mem::take(&mut state.waiting);
-        // Put under the lock: a call that leaves the queue takes the same lock first.
+        // Delivered under the lock: a call that leaves the queue takes the same lock first.
         let woken: Vec<_> =
             waiting.iter().filter_map(|mailbox| mailbox.put(Delivery::Failed(closed()))).collect();
         drop(state);
@@ -237,9 +237,9 @@ impl<R: Connect> PoolLease<R> {
         !self.was_idle && self.wire.is_fresh
     }
 
-    /// Abandons a call that got no answer in time. A call that waited for the connection first, or asked
-    /// twice, gave this answer only part of its time. The answer may be about to come, so the pool waits for
-    /// it in the background.
+    /// Ends a call that got no answer in time. A call that waited for the connection first, or that sent an
+    /// earlier command, gave this answer only part of its timeout. The answer may be about to come, so the pool
+    /// waits for it in the background.
     pub(super) fn abandon(self) {
         let Self { slot, wire, since, .. } = self;
         let timeout = slot.pool.settings.timeout;
@@ -251,7 +251,7 @@ impl<R: Connect> PoolLease<R> {
     }
 
     /// Returns the connection unused.
-    pub(super) fn put_back(self) {
+    pub(super) fn return_unused(self) {
         let Self { mut slot, wire, .. } = self;
         slot.is_kept = true;
         slot.pool.keep(wire, false);

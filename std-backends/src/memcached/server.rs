@@ -68,7 +68,7 @@ impl<R: Connect> Server<R> {
     /// Sends a command, and returns the answer with the connection.
     ///
     /// A connection may have been closed while it was idle. If nothing was sent on it, or the command changes
-    /// nothing, the command goes out on another one, up to one that was just made.
+    /// nothing, the command goes out on another one; the last to be tried is one that was just made.
     pub(super) async fn exchange<C: Command>(
         &self,
         command: &C,
@@ -100,7 +100,7 @@ impl<R: Connect> Server<R> {
         }
     }
 
-    /// Ends a failed call, and decides what becomes of its connection.
+    /// Ends a failed call, and returns, keeps or closes its connection.
     #[cold]
     fn failed(&self, lease: PoolLease<R>, call_failure: CallFailure, may_have_changed: bool) -> BackendError {
         let (is_broken, is_late) = (call_failure.is_broken(), matches!(call_failure, CallFailure::Late));
@@ -143,7 +143,7 @@ impl<R: Connect> Server<R> {
         // item of a name, and would then have room for the probe.
         let (bytes, name) = (b"000000000000000", format!("{probe}{{{:04x}}}", random() as u16));
         self.call(ProbeCommand { name: &name, bytes, expiry: 1 }, end).await?;
-        // There may be room for this item but none for those of keys: calls have recorded that.
+        // There may be room for this item but none for the items of keys. Calls have recorded that as a fault.
         let full = self.pool.host.faults.cause().filter(|cause| cause.kind() == ErrorKind::Full);
         full.map_or(Ok(()), Err)
     }

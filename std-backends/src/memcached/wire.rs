@@ -50,7 +50,7 @@ pub(super) struct Wire<T> {
     first: Vec<u8>,
     /// Bytes of the answer that the client of `memcache-async` has taken.
     handed: u64,
-    /// The opaque number of the present call, which tells answers apart.
+    /// The opaque number of the present call, by which its answer is recognised.
     pub(super) number: u32,
 }
 
@@ -121,7 +121,7 @@ impl<T: Stream> Wire<T> {
         self.taken == self.incoming.len() && self.outgoing.is_empty()
     }
 
-    /// Returns whether the connection is open and no bytes came unasked.
+    /// Returns whether the connection is open, and no bytes came without a command.
     pub(super) fn is_idle(&mut self) -> bool {
         let mut unasked = [0];
         // A poll without a waker: pending means open and silent; ready means bytes, an end or an error.

@@ -14,10 +14,10 @@ use super::inner::{RedisInner, time};
 use super::script::Script;
 use crate::cas::{self, CompareAndSwap};
 
-/// Lets the server decide a hit on a key, and decides the same from the state that the server found.
+/// Lets the server decide a hit on a key, and returns the strategy's verdict on the state that the server found.
 ///
-/// Returns `None` if the server did nothing that can be used: no script knows the limit, the numbers are too
-/// large for it, or it denies a hit that the strategy admits.
+/// Returns `None` if the server charged nothing and its decision cannot be used: no script knows the limit,
+/// the numbers are too large for it, or it denies a hit that the strategy admits.
 pub(super) async fn one<S: Strategy>(
     inner: &RedisInner,
     until: Instant,
@@ -30,7 +30,7 @@ pub(super) async fn one<S: Strategy>(
     answer.confirms(verdict.is_dirty()).map(|same| same.then_some(verdict))
 }
 
-/// The same for several keys, of which all are charged or none.
+/// Does the same as [`one`] for several keys, of which all are charged or none.
 pub(super) async fn together<S: Strategy>(
     inner: &RedisInner,
     until: Instant,
@@ -142,6 +142,7 @@ const KINDS: [LimitKind; 7] = [
     LimitKind { letter: "g", text: include_str!("check/sliding_log.lua") },
     LimitKind { letter: "u", text: "" },
 ];
+/// The index of the sliding log in [`KINDS`].
 const LOG: usize = 5;
 
 /// A set of kinds, one bit each. A further bit, [`SINGLE`], means one limit on one key, whose state is stored

@@ -23,8 +23,8 @@ impl RedisStorage {
     /// * A lost `MultiplexedConnection` stays lost: all later calls fail. A `ConnectionManager` reconnects
     ///   after a call has failed, and sends nothing twice.
     /// * A `ClusterConnection` repeats a command when its connection breaks, so a hit may be charged twice.
-    ///   With `ClusterClientBuilder::retries(0)` the call fails instead, also after a slot has moved.
-    ///   [`cluster`](Self::cluster) has neither problem.
+    ///   With `ClusterClientBuilder::retries(0)` it repeats none, but calls then also fail after a slot has
+    ///   moved. [`cluster`](Self::cluster) has neither problem.
     ///
     /// ```no_run
     /// use traffik::RedisStorage;
@@ -81,7 +81,7 @@ struct SharedConnection<C>(C);
 impl<C: ConnectionLike + Clone + Send + Sync> CommandSender for SharedConnection<C> {
     fn send<'a>(&'a self, command: &'a Cmd, end: CallEnd) -> BoxFuture<'a, Result<Value, RedisError>> {
         let mut connection = self.0.clone();
-        Box::pin(async move { sent(&mut connection, command, end).await })
+        Box::pin(async move { send_on(&mut connection, command, end).await })
     }
 }
 
@@ -99,7 +99,7 @@ where
         let got = (self.0)();
         Box::pin(async move {
             match race(got, &mut end).await {
-                Either::Left(Ok(mut connection)) => sent(&mut *connection, command, end).await,
+                Either::Left(Ok(mut connection)) => send_on(&mut *connection, command, end).await,
                 Either::Left(Err(error)) => Err(not_sent(format!("the pool gave no connection: {error}"))),
                 Either::Right(()) => Err(not_sent("the pool gave no connection in time".to_owned())),
             }
@@ -108,7 +108,7 @@ where
 }
 
 /// Sends a command on a connection. The command may have been sent, whatever error the connection reports.
-async fn sent(
+async fn send_on(
     connection: &mut (impl ConnectionLike + ?Sized),
     command: &Cmd,
     end: CallEnd,

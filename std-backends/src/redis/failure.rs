@@ -50,7 +50,7 @@ pub(super) fn failure(server: &str, error: RedisError) -> BackendError {
         Kind::InvalidClientConfig => ErrorKind::Invalid,
         Kind::UnexpectedReturnType => ErrorKind::Corrupt,
         _ => match error.code() {
-            // No storage wrote a value of another type.
+            // A storage writes strings only, so another program wrote this value.
             Some("WRONGTYPE") => ErrorKind::Corrupt,
             // The server answers, but no limit can be counted there.
             Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY") => ErrorKind::Unavailable,
@@ -74,8 +74,8 @@ pub(super) fn is_cross_slot(failure: &BackendError) -> bool {
     cause(failure).is_some_and(|error| error.kind() == Kind::Server(Server::CrossSlot))
 }
 
-/// Returns the failure of a call that charges nothing, for which a timeout is no uncertainty.
-pub(super) fn of_a_look(failure: BackendError) -> BackendError {
+/// Turns a timeout into `Unavailable`, for a call that charges nothing and so has no unknown outcome.
+pub(super) fn nothing_charged(failure: BackendError) -> BackendError {
     match failure.kind() {
         ErrorKind::Timeout => failure.with_kind(ErrorKind::Unavailable),
         _ => failure,
@@ -161,4 +161,4 @@ fn advice(error: &RedisError) -> &'static str {
 }
 
 const RIGHTS: &str = "grant the user the commands of the scripts: +eval +evalsha +script|load +time +get +set \
-                      +del +pttl +pexpire +getrange +setrange +strlen on the keys NAMESPACE:*";
+                      +del +pttl +pexpire +getrange +setrange +strlen on the keys NAMESPACE:* and NAMESPACE#*";

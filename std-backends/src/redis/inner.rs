@@ -59,7 +59,7 @@ impl RedisInner {
         call.arg(self.time());
         let run = async |mut session| LOAD.run(&mut session, &call).await;
         let answer = self.servers.call(key, until, run).await;
-        loaded(answer.map_err(failure::of_a_look)?)
+        loaded(answer.map_err(failure::nothing_charged)?)
     }
 
     async fn swap_by(
@@ -96,7 +96,7 @@ impl RedisInner {
         self.swap_by(self.servers.end(), key, found.version, change).await.map(drop)
     }
 
-    /// Returns the time that scripts use: empty for the server's, in microseconds in tests.
+    /// Returns the time argument of scripts: empty for the server's time, or that of `clock` in microseconds.
     pub(super) fn time(&self) -> Vec<u8> {
         let time = self.clock.as_ref().map(|clock| clock.now().as_micros().to_string());
         time.unwrap_or_default().into_bytes()

@@ -22,12 +22,12 @@ const LONGEST: u64 = 100 * 366 * 24 * 3_600 * 1_000;
 /// Choose it unless a server that loses its data must not grant a name twice; then choose
 /// [`Redlock`](super::Redlock) on several servers.
 ///
-/// * Each call asks once, and waits at most for the storage's [timeout](super::RedisBuilder::timeout). A
-///   grant ends by the server's clock.
+/// * Each call takes one step on the server, and waits at most for the storage's
+///   [timeout](super::RedisBuilder::timeout). A grant ends by the server's clock.
 /// * A server that restarts without its data, or a replica that is promoted before it received a grant, may
 ///   grant the name again. Hand the [fencing token](Grant::fencing) to whatever the lock protects.
 /// * A call that fails with [`Timeout`](ErrorKind::Timeout), and an answer that is dropped, may leave the
-///   name granted to nobody until its TTL is over.
+///   name granted without a holder until its TTL is over.
 /// * [`RedisStorage::clear`] leaves locks alone.
 ///
 /// ```no_run

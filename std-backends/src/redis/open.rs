@@ -44,12 +44,12 @@ impl RedisStorage {
     }
 
     /// Starts a builder from a function that makes connections (feature `tokio` or `smol`). The storage calls
-    /// it whenever it needs one. If a call takes longer than 500 ms, the storage calls the function once more
-    /// and takes the first connection to come. All attempts end at
+    /// it whenever it needs one. While a call has no result, the storage calls the function again every 500 ms,
+    /// and the first call to end decides. All of them end at
     /// [`connect_timeout`](RedisBuilder::connect_timeout).
     ///
-    /// The storage cannot see whether a command was sent on a connection that was made elsewhere. So when one
-    /// breaks, more calls fail with [`Timeout`](traffik_core::ErrorKind::Timeout).
+    /// The storage often cannot see whether a command was sent on a connection that the function made. So when
+    /// one breaks, more calls fail with [`Timeout`](traffik_core::ErrorKind::Timeout).
     pub fn factory<F>(connect: impl Fn() -> F + Send + Sync + 'static) -> RedisBuilder
     where
         F: Future<Output = Result<MultiplexedConnection, RedisError>> + Send + 'static,
@@ -58,8 +58,8 @@ impl RedisStorage {
     }
 
     /// Starts a builder for a cluster, found through some of its nodes (feature `tokio` or `smol`). The nodes
-    /// may change meanwhile. Nodes that are not named are connected to like the first one, with its user, its
-    /// password and its TLS.
+    /// may change meanwhile. The storage connects to nodes that are not named as to the first one, with its
+    /// user, its password and its TLS.
     ///
     /// # Errors
     ///
@@ -77,10 +77,10 @@ impl RedisStorage {
     /// them again every 250 ms, so that it leaves a demoted master soon after the sentinels know. A demoted
     /// master accepts writes for another ten seconds, all of which are lost.
     ///
-    /// **Bound.** Sentinels know of a planned failover up to a second after the new master began. The storage
-    /// leaves the former master within two seconds, and what that admits meanwhile is beyond the limit. So is
-    /// what had not been replicated when a master failed. `min-replicas-to-write 1` on the servers reduces
-    /// both.
+    /// **Bound.** Sentinels know of a planned failover up to a second after the promotion. The storage leaves
+    /// the former master within two seconds of it. Hits that the former master admits meanwhile exceed the
+    /// limit, as do those that were not replicated when a master failed. `min-replicas-to-write 1` on the
+    /// servers reduces both.
     ///
     /// ```no_run
     /// use traffik::RedisStorage;
@@ -108,9 +108,9 @@ impl RedisStorage {
 
 #[cfg(feature = "redis-tls")]
 impl RedisBuilder {
-    /// Uses this configuration of rustls for every server whose address says TLS: for roots of your own
-    /// authority, or a client certificate. Defaults to the roots of the operating system.
-    /// `traffik::reexport::rustls` is the version that it takes.
+    /// Sets the configuration of rustls for every server whose address says TLS: for roots of your own
+    /// authority, or a client certificate. Defaults to the roots of the operating system. The type is that of
+    /// `traffik::reexport::rustls`.
     ///
     /// [`build`](Self::build) fails if no address says TLS.
     ///

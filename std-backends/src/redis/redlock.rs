@@ -22,21 +22,22 @@ use round::Round;
 /// Locks on several independent Redis servers: a name is granted if more than half of them grant it.
 ///
 /// Choose it where a single server that restarts without its data must not grant a name twice. It survives
-/// the loss of fewer than half of the servers. Choose [`RedisLock`] everywhere else, which asks one server
-/// once.
+/// the loss of fewer than half of the servers. Choose [`RedisLock`] everywhere else: it needs one call of one
+/// server.
 ///
 /// * All servers are asked at once, and a majority decides as soon as it has answered. A slow or hanging
-///   server delays nobody. Each server is asked with the [timeout](super::RedisBuilder::timeout) of its
-///   storage. Acquiring asks up to twice, renewing and releasing once.
+///   server delays nobody. Each call of a server waits at most for the
+///   [timeout](super::RedisBuilder::timeout) of its storage. Acquiring takes up to two calls of each server,
+///   renewing and releasing one.
 /// * A grant counts from before the first server was asked, less a margin for the drift of clocks: a
 ///   hundredth of its TTL and 2 ms.
-/// * The fencing token is raised on a majority before a grant is returned, so tokens grow whichever majority
+/// * The fencing token is raised on a majority before a grant is returned, so tokens grow, whichever majority
 ///   grants next. A holder that is paused for longer than its TTL does not notice: hand the token to whatever
 ///   the lock protects.
 /// * Grants of a failed try, or of a dropped answer, are released in the background, and so are grants that a
-///   slow server makes after a release. Releases are repeated for a minute to a server that does not answer.
-///   A grant that such a server makes later ends with its TTL. So does a grant that another `Redlock`
-///   releases before a slow server has answered.
+///   slow server makes after a release. A release is repeated for a minute to a server that does not answer.
+///   A grant that such a server makes later ends with its TTL. If another `Redlock` releases a grant, so does
+///   the grant of a server that had not answered by then.
 ///
 /// Source: S. Sanfilippo, "Distributed Locks with Redis", the Redlock algorithm; the tokens are an addition.
 ///
@@ -67,7 +68,7 @@ impl Redlock {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Invalid`] for fewer than three servers: of two, none may fail.
+    /// Fails with [`ErrorKind::Invalid`] for fewer than three servers: a majority of two cannot lose one.
     pub fn new(servers: impl IntoIterator<Item = RedisLock>) -> Result<Self, BackendError> {
         let all: Vec<_> = servers.into_iter().map(RedlockMember::new).collect();
         if all.len() < 3 {

@@ -73,7 +73,7 @@ impl Servers {
         Instant::now() + self.budgets.call
     }
 
-    /// Returns when a question that may wait for connections must end.
+    /// Returns when a call that may wait for new connections must end.
     pub(super) fn end_with_connecting(&self) -> Instant {
         Instant::now() + self.budgets.connect.max(self.budgets.call)
     }
@@ -107,7 +107,7 @@ impl Servers {
         }
     }
 
-    /// Connects to the server of a key, unless that has been done.
+    /// Connects to the server of a key, unless there is a connection.
     pub(super) async fn connect(&self, key: &[u8], until: Instant) -> Result<(), BackendError> {
         match &self.connection {
             ServerConnection::Net(network) => network.connect(key, until).await,

@@ -1,4 +1,4 @@
-//! Connections of the user's: commands are handed over one after another, each with its deadline.
+//! The user's connections: commands are handed over one after another, each with its deadline.
 
 use std::io;
 use std::sync::Arc;
@@ -129,7 +129,7 @@ impl Transport {
         (NAME.into(), self.state.faults.cause())
     }
 
-    /// Reads evictions. A cluster answers for each of its nodes, in a form that is not understood.
+    /// Reads the evictions. A cluster's reply has one part for each node, which counts as a refusal.
     pub(super) async fn look(&self, until: Instant) {
         let question = evictions::question();
         let ask = async |mut session: TransportSession| session.ask(&question).await;
@@ -137,7 +137,7 @@ impl Transport {
         evictions::note(answer, &self.state.evictions, || NAME.to_owned());
     }
 
-    /// Fails if the server is a node of a cluster, or is not known to be none.
+    /// Fails if the server is, or may be, a node of a cluster.
     pub(super) async fn is_alone(&self, until: Instant) -> Result<(), BackendError> {
         let mut question = redis::cmd("INFO");
         question.arg("cluster");

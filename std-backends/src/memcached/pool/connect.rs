@@ -2,8 +2,8 @@
 //!
 //! A call starts an attempt and waits for it until its own deadline. The attempt continues, and its
 //! connection serves the next call. While no connection is open there is one attempt, and after
-//! [`NEXT_ATTEMPT_AFTER`] without a result a second one beside it: lost packets are then sent again long
-//! before the first attempt's budget is over. Once a connection is open, there are as many attempts as calls
+//! 500 ms without a result a second one beside it, whose packets may arrive where the system repeats lost ones
+//! only after seconds. Once a connection is open, there are as many attempts as calls
 //! wait.
 
 use std::pin::pin;
@@ -30,7 +30,7 @@ type ConnectResult<T> = Result<Box<Wire<T>>, Option<ConnectFailure>>;
 /// The failure of an attempt.
 struct ConnectFailure {
     failure: BackendError,
-    /// Whether there was a connection that broke before its first answer, as one does that is cut just then.
+    /// Whether a connection was made and broke before its first answer.
     broke: bool,
 }
 

@@ -29,7 +29,7 @@ pub(in super::super) struct PoolSettings {
 
 /// The state of a pool, under one lock.
 pub(super) struct PoolState<T> {
-    /// Idle connections, the last used one last, which is used next. While there is one, no call waits.
+    /// Idle connections. The last one was used last, and is used next. While there is one, no call waits.
     pub(super) idle: Vec<IdleConnection<T>>,
     /// Open connections: idle, in use, or delivered to a call that waits.
     pub(super) open: usize,
@@ -132,13 +132,13 @@ impl<T> PoolState<T> {
         self.idle.drain(..old).collect()
     }
 
-    /// Asks the first call that waits to look for due attempts. Returns the waker to call.
+    /// Makes the first call that waits look for due attempts. Returns the waker to call.
     pub(super) fn wake_next(&self) -> Option<Waker> {
         self.waiting.front().and_then(|mailbox| mailbox.put(Delivery::Recheck))
     }
 
-    /// Records that the connection of an attempt broke before its first answer. Returns whether several did
-    /// in a row, each begun after the one before had broken.
+    /// Records that the connection of an attempt broke before its first answer. Returns whether four did so in
+    /// a row, each begun after the one before had broken.
     pub(super) fn breaks_again(&mut self, number: u64) -> bool {
         let BrokenStreak { attempted, times } = &mut self.broken_streak;
         // Attempts begun before the last break met the same fault, so they count once.
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_told_at_once() {
+    fn a_call_fails_at_once_in_a_pause() {
         let (mut state, start) = (PoolState::<()>::default(), Instant::now());
         state.pause.begin(failure(ErrorKind::Unavailable, "here", "refused"), start);
         assert!(matches!(state.step(start, &SETTINGS), ConnectStep::Fail(_)));

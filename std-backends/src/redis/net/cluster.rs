@@ -21,7 +21,7 @@ use super::session::NetSession;
 use super::timer;
 use super::tls::Tls;
 use crate::redis::budgets::Budgets;
-use crate::redis::failure::{cause, of_a_look, unsent};
+use crate::redis::failure::{cause, nothing_charged, unsent};
 use crate::redis::known::KnownScripts;
 use crate::redis::name;
 use crate::util::evictions::Evictions;
@@ -49,8 +49,7 @@ struct ClusterNode {
     /// The handle by which layers know the node, as long as it is a node.
     name: Arc<str>,
     link: Arc<Link>,
-    /// Whether it failed to answer. The next call for it then first finds out whether another node has taken
-    /// over.
+    /// Whether a call to it failed. The next call then first finds out whether another node has taken over.
     is_doubted: AtomicBool,
 }
 
@@ -325,14 +324,15 @@ impl Cluster {
             let node = self.node(address)?;
             asked.push(Box::pin(async move { fetch_slots(&node.link, &node.host, until).await }));
         }
-        let result = most_complete(asked).await.map_err(of_a_look).and_then(|ranges| self.install(ranges));
+        let result =
+            most_complete(asked).await.map_err(nothing_charged).and_then(|ranges| self.install(ranges));
         self.map.lock().learnt = Some((Instant::now(), result.clone()));
         result
     }
 
-    /// Keeps a node that serves a slot. Of a seed that serves none, keeps the link with its connection and
-    /// its fault, since it is asked for the map again. Its handle is a new one, so for layers the old node
-    /// has left.
+    /// Keeps a node that serves a slot. For a seed that serves none, keeps the link with its connection and its
+    /// fault, since the seed is asked for the map again. Its handle is a new one, so for layers the node has
+    /// left.
     fn kept(
         &self,
         map: &ClusterMap,

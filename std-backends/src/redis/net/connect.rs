@@ -62,8 +62,8 @@ pub(in super::super) struct Connection {
     last: AtomicU64,
 }
 
-/// Time after which another attempt starts beside one. The system repeats lost packets only after seconds,
-/// and a user's function may never return.
+/// Time after which another attempt starts beside the first. The system repeats lost packets only after
+/// seconds, and a user's function may never return.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Microseconds without a call after which a connection counts as idle: less than between the calls of one
@@ -157,10 +157,10 @@ impl Connection {
         self.wire.as_ref().map_or(0, |wire| wire.heard())
     }
 
-    /// Records that a call begins. After an idle time the server may have closed the connection before the
-    /// runtime has noticed, so the next write looks first.
+    /// Records that a call begins. After an idle time the server may have closed the connection without the
+    /// runtime having noticed, so the next write checks first.
     #[inline]
-    pub(super) fn used(&self, now: Instant) {
+    pub(super) fn begin_call(&self, now: Instant) {
         let micros = now.saturating_duration_since(self.made).as_micros() as u64;
         // Relaxed: calls that race here at worst look once more, or once less, before writing.
         let last = self.last.swap(micros, Ordering::Relaxed);
@@ -185,7 +185,7 @@ pub(super) fn address(client: &Client) -> String {
     client.get_connection_info().addr().to_string()
 }
 
-/// Connects to a server, which has then answered a greeting.
+/// Connects to a server, and waits until the server has answered a greeting.
 pub(super) async fn to(client: &Client, tls: &Tls, budget: Duration) -> Result<Connection, RedisError> {
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(Some(budget)).set_response_timeout(Some(budget));
@@ -231,8 +231,8 @@ fn runtime() -> io::Result<RuntimeId> {
 /// Sends the shortest command there is. A server that refuses this client says so before it closes the
 /// connection. Its answer to a longer first command may be about that command's length.
 async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), RedisError> {
-    // A server that refuses may have closed already; its answer tells why, so a failed write is reported
-    // last.
+    // A server that refuses may have closed already. Its answer says why, so a failed write is reported only
+    // without an answer.
     let written = stream.write_all(b"*1\r\n$4\r\nPING\r\n").await;
     let mut answer = Vec::new();
     while answer.last() != Some(&b'\n') && answer.len() < LONGEST {

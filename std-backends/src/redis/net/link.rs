@@ -76,7 +76,7 @@ const MAX_RUNTIMES: usize = 32;
 /// Silence that a connection may have beyond the timeout of a call.
 const SPARE: Duration = Duration::from_millis(200);
 
-/// Time beyond its budget that an attempt is waited for: its runtime may stand still, or have no timer.
+/// Time beyond its budget after which an attempt is replaced: its runtime may stand still, or have no timer.
 const GRACE: Duration = Duration::from_millis(500);
 
 impl Link {
@@ -115,7 +115,7 @@ impl Link {
         self.call_as(until, NodeRole::Single, call).await
     }
 
-    /// The same, for a server in this role.
+    /// Runs a call as [`call`](Self::call) does, on a server in this role.
     pub(super) async fn call_as<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         until: Instant,
@@ -133,7 +133,7 @@ impl Link {
             }
             // The watch is armed before the call is sent: a call dropped from here on counts as unanswered.
             let sent = connection.watchdog.sent(now, connection.heard());
-            connection.used(now);
+            connection.begin_call(now);
             let session = NetSession::new(Arc::clone(&connection), until, role == NodeRole::Asking);
             let answer = match &self.evictions {
                 Some(watch) if watch.begin(now) => {
@@ -190,12 +190,12 @@ impl Link {
         failure
     }
 
-    /// Connects, unless that has been done.
+    /// Connects, unless there is a connection.
     pub(super) async fn connect(&self, until: Instant) -> Result<(), BackendError> {
         self.connection(until).await.map(drop).map_err(|failure| self.noted(failure))
     }
 
-    /// Reads evictions, due or not.
+    /// Reads the evictions now, whether that is due or not.
     pub(super) async fn look(&self, until: Instant) {
         if let Some(watch) = &self.evictions
             && let Ok(connection) = self.connection(until).await

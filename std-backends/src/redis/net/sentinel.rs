@@ -137,7 +137,7 @@ impl Sentinels {
             let epoch = session.ask(&master).await.map_or(0, |master| epoch(&master));
             Ok::<_, RedisError>(Some(NamedMaster { address, epoch }))
         };
-        let named = sentinel.call(Instant::now() + PATIENCE, ask).await.map_err(failure::of_a_look)?;
+        let named = sentinel.call(Instant::now() + PATIENCE, ask).await.map_err(failure::nothing_charged)?;
         let named = named.ok_or_else(|| {
             let words = format!("the sentinel knows no master named {}", self.name);
             failure::of(sentinel.name(), ErrorKind::Unavailable, &words)

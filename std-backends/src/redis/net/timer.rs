@@ -25,7 +25,7 @@ impl RuntimeId {
     }
 }
 
-/// Returns the present runtime. Fails if there is none to connect on, since tokio's driver would panic.
+/// Returns the present runtime. Fails if there is none to connect on, where tokio's functions would panic.
 #[inline]
 pub(super) fn runtime() -> Result<RuntimeId, BackendError> {
     RuntimeId::current().ok_or_else(none)

@@ -89,15 +89,15 @@ impl Round {
             ballot.count(&answer.reply);
             if let Some(decision) = ballot.decision()
                 && let Some(decided) = decided.take()
-            // The caller may be gone: then nobody receives the decision.
             {
+                // Fails if the caller is gone; then nobody needs the decision.
                 let _ = decided.send(decision);
             }
         }
     }
 
-    /// Acquires. Sends the token once a majority has granted the name and raised the token, or sends that
-    /// none did. Releases all grants, also later ones, unless the caller takes the grant.
+    /// Acquires. Sends the token once a majority has granted the name and raised the token, or sends `None`
+    /// once no majority can. Releases all grants, also later ones, unless the caller takes the grant.
     pub(super) async fn acquire(
         mut self,
         ttl: Ttl,
