@@ -104,8 +104,8 @@ pub trait CompareAndSwap: Send + Sync + 'static {
     fn load(&self, key: &[u8])
     -> impl Future<Output = Result<Versioned<Self::Version>, BackendError>> + Send;
 
-    /// Replaces the bytes of a key if they still have the loaded version, and returns `None`. Otherwise returns
-    /// the present bytes with their version.
+    /// Replaces the bytes of a key if they still have the loaded version, and returns `None`. Otherwise
+    /// returns the present bytes with their version.
     ///
     /// The call waits for the store as long as the store allows. The store may still make the swap of a
     /// dropped future.
@@ -123,8 +123,8 @@ pub trait CompareAndSwap: Send + Sync + 'static {
 
     /// Waits for `wait` before another attempt, after other processes changed a key several times.
     ///
-    /// A store that has a timer SHOULD sleep for that time. Defaults to yielding once, so that other tasks that
-    /// are ready run first. A dropped future leaves nothing behind.
+    /// A store that has a timer SHOULD sleep for that time. Defaults to yielding once, so that other tasks
+    /// that are ready run first. A dropped future leaves nothing behind.
     fn pause(&self, wait: Duration) -> impl Future<Output = ()> + Send {
         let _ = wait;
         let mut waited = false;
@@ -158,8 +158,8 @@ pub trait CompareAndSwap: Send + Sync + 'static {
         state_or::<S>(stored, || self.found_corrupt())
     }
 
-    /// Records that a key held bytes that are no state of the strategy, so that [`read`](Self::read) treats it
-    /// as a key never seen.
+    /// Records that a key held bytes that are no state of the strategy, so that [`read`](Self::read) treats
+    /// it as a key never seen.
     ///
     /// Defaults to doing nothing. A store MAY count such keys or log a warning.
     fn found_corrupt(&self) {}

@@ -6,8 +6,8 @@
 //!
 //! * Every grant ends after its [`Ttl`]. A holder that dies blocks others no longer than that.
 //! * Every grant of a name has a larger *fencing token* than the grants before it. A grant can end while its
-//!   holder is paused. So pass the token to the protected resource, which must refuse a token smaller than the
-//!   largest it has seen.
+//!   holder is paused. So pass the token to the protected resource, which must refuse a token smaller than
+//!   the largest it has seen.
 //!
 //! ```
 //! use std::time::Duration;
@@ -98,8 +98,8 @@ pub trait Lock: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails with the failure of the store. After [`Timeout`](traffik_core::ErrorKind::Timeout) the name may be
-    /// granted, until its TTL ends.
+    /// Fails with the failure of the store. After [`Timeout`](traffik_core::ErrorKind::Timeout) the name may
+    /// be granted, until its TTL ends.
     fn try_acquire(&self, name: &[u8], ttl: Ttl) -> Reply<Option<Grant>>;
 
     /// Extends a grant to `ttl` from now. Returns false if the grant had ended, so that somebody else may
@@ -109,8 +109,8 @@ pub trait Lock: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails with the failure of the store. After [`Timeout`](traffik_core::ErrorKind::Timeout) the grant may or
-    /// may not be extended.
+    /// Fails with the failure of the store. After [`Timeout`](traffik_core::ErrorKind::Timeout) the grant may
+    /// or may not be extended.
     fn renew(&self, grant: &Grant, ttl: Ttl) -> Reply<bool>;
 
     /// Ends a grant. Returns false if the grant had ended before, so that somebody else may have held the

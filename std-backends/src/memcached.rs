@@ -47,8 +47,8 @@ use window::Window;
 
 /// A storage on Memcached servers (1.6 or later), with each key on one of them.
 ///
-/// Choose it where a Memcached is already in operation. Choose `RedisStorage` where states must survive a full
-/// server or a restart, or where several keys must be charged in one step.
+/// Choose it where a Memcached is already in operation. Choose `RedisStorage` where states must survive a
+/// full server or a restart, or where several keys must be charged in one step.
 ///
 /// * A check of cost 1 of a [`FixedWindow`](traffik_core::FixedWindow), also by tier or hour, takes one round
 ///   trip: the server counts down. The server can count limits up to 262 143 in a period of 1 to 255 whole
@@ -140,8 +140,8 @@ use window::Window;
 /// * [`Full`](ErrorKind::Full): the server has no room and may not evict anything.
 /// * [`Denied`](ErrorKind::Denied): the server is older than 1.6, or requires a password.
 /// * [`Closed`](ErrorKind::Closed): the storage was [closed](Self::close).
-/// * [`Corrupt`](ErrorKind::Corrupt) and [`Other`](ErrorKind::Other): the server's count contradicts the limit,
-///   or it refused a command for another reason.
+/// * [`Corrupt`](ErrorKind::Corrupt) and [`Other`](ErrorKind::Other): the server's count contradicts the
+///   limit, or it refused a command for another reason.
 #[derive(Clone)]
 pub struct MemcachedStorage<R: Connect> {
     items: Arc<Items<R>>,
@@ -162,8 +162,8 @@ impl<R: Connect> MemcachedStorage<R> {
     ///
     /// Asks all servers at once: connects to each, writes an item that lives for a second, and reads the
     /// count of [evictions](Self::evictions). Waits at most for the [`timeout`](MemcachedBuilder::timeout) of
-    /// a call and 200 ms. A dropped future leaves at most that item on each server, and connections that later
-    /// calls use.
+    /// a call and 200 ms. A dropped future leaves at most that item on each server, and connections that
+    /// later calls use.
     ///
     /// # Errors
     ///

@@ -112,8 +112,8 @@ impl<S: Strategy, C: Clock> Memory<S, C> {
         self.len() == 0
     }
 
-    /// Returns how often the storage lacked room: the `u64` fields `evictions`, keys that were given up before
-    /// they were fresh, and `refusals`, new keys that were refused.
+    /// Returns how often the storage lacked room: the `u64` fields `evictions`, keys that were given up
+    /// before they were fresh, and `refusals`, new keys that were refused.
     pub fn counters(&self) -> Counters {
         self.shards.counters()
     }

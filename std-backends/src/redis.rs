@@ -74,11 +74,10 @@ pub use redlock::Redlock;
 /// # Faults
 ///
 /// A connection may break before a call sent anything, such as one that the server closed while it was idle.
-/// Such a call is sent on a new connection within its deadline. After a failed attempt to connect, the storage
-/// tries again after at most 25 ms, and then less often, down to five to ten times a second. Calls fail in the
-/// pauses. The
-/// storage writes one [warning](RedisBuilder::on_warning) when a fault begins, with the server and the cause,
-/// and one when it has ended.
+/// Such a call is sent on a new connection within its deadline. After a failed attempt to connect, the
+/// storage tries again after at most 25 ms, and then less often, down to five to ten times a second. Calls
+/// fail in the pauses. The storage writes one [warning](RedisBuilder::on_warning) when a fault begins, with
+/// the server and the cause, and one when it has ended.
 ///
 /// The keys of a cluster are on several [nodes](AsyncStorage::node), which fail one at a time.
 ///
@@ -104,8 +103,8 @@ pub use redlock::Redlock;
 /// * [`Contended`](traffik_core::ErrorKind::Contended): other processes kept changing the same key. Nothing
 ///   was charged.
 /// * [`Closed`](traffik_core::ErrorKind::Closed): the storage was [closed](Self::close).
-/// * [`Corrupt`](traffik_core::ErrorKind::Corrupt) and [`Other`](traffik_core::ErrorKind::Other): the server's
-///   reply is none that Redis sends.
+/// * [`Corrupt`](traffik_core::ErrorKind::Corrupt) and [`Other`](traffik_core::ErrorKind::Other): the
+///   server's reply is none that Redis sends.
 #[derive(Clone)]
 pub struct RedisStorage {
     inner: Arc<RedisInner>,
@@ -129,7 +128,8 @@ impl RedisStorage {
     ///
     /// # Errors
     ///
-    /// Fails as a call does, with the failure of one server; [`nodes`](Self::nodes) returns the fault of each.
+    /// Fails as a call does, with the failure of one server; [`nodes`](Self::nodes) returns the fault of
+    /// each.
     pub async fn ready(&self) -> Result<(), BackendError> {
         // `#` keeps these keys out of the namespace, so that clearing and checks never meet them.
         // Each server gets a key of its own: in a cluster, keys are tried until each node has one.
@@ -149,8 +149,8 @@ impl RedisStorage {
         self.inner.servers.faults()
     }
 
-    /// Returns how many keys, of any client, the servers have evicted since this storage first asked them. Each
-    /// state among them has its whole limit again. Clones count together.
+    /// Returns how many keys, of any client, the servers have evicted since this storage first asked them.
+    /// Each state among them has its whole limit again. Clones count together.
     ///
     /// The storage asks each server by `INFO` at most every 10 seconds, in one round trip with another call,
     /// and in [`ready`](Self::ready). It writes one [warning](RedisBuilder::on_warning) for a server that is
@@ -230,8 +230,8 @@ impl<S: Strategy> AsyncStorage<S> for RedisStorage {
         })
     }
 
-    /// Checks all keys in one call if the scripts know the strategy, all keys differ and, on a cluster, all are
-    /// in one slot.
+    /// Checks all keys in one call if the scripts know the strategy, all keys differ and, on a cluster, all
+    /// are in one slot.
     fn check_together(
         &self,
         strategy: &S,

@@ -107,6 +107,7 @@ impl Turns {
 
     /// Removes a turn whose holder departs. Returns its receipts and its waker.
     pub(super) fn depart(&mut self, ticket: Ticket) -> Option<(Vec<Receipt>, Option<Waker>)> {
+        // The hit has used its turn, so the turn does not become free for others.
         let (_, held) = self.take(ticket)?;
         self.tidy(ticket.key);
         Some((held.booked.receipts, held.waker))

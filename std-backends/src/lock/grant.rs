@@ -26,8 +26,8 @@ impl Ttl {
     ///
     /// # Errors
     ///
-    /// Fails for zero. `?` turns the error into a [`BackendError`](traffik_core::storage::BackendError) of the
-    /// kind [`Invalid`](traffik_core::ErrorKind::Invalid).
+    /// Fails for zero. `?` turns the error into a [`BackendError`](traffik_core::storage::BackendError) of
+    /// the kind [`Invalid`](traffik_core::ErrorKind::Invalid).
     pub fn new(ttl: Duration) -> Result<Self, SettingsError> {
         if ttl.is_zero() {
             let expected =

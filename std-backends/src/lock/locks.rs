@@ -88,8 +88,8 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
         self.lock_with(name, LockSettings::new()).await
     }
 
-    /// Takes a lock with `settings`, and otherwise as [`lock`](Self::lock) does. Values that `settings` leaves
-    /// open come from the settings of these locks.
+    /// Takes a lock with `settings`, and otherwise as [`lock`](Self::lock) does. Values that `settings`
+    /// leaves open come from the settings of these locks.
     ///
     /// # Errors
     ///

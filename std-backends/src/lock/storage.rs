@@ -58,8 +58,9 @@ use crate::{FifoQueue, SystemClock};
 pub trait KeyValueStore: Send + Sync + 'static {
     /// Returns the bytes of a key, if it has any.
     ///
-    /// Under a lock, [`LockedStorage`] drops the future when the TTL of the lock is over. For a peek or a load
-    /// it holds no lock, and waits as long as the store takes. A dropped future MUST leave the store unchanged.
+    /// Under a lock, [`LockedStorage`] drops the future when the TTL of the lock is over. For a peek or a
+    /// load it holds no lock, and waits as long as the store takes. A dropped future MUST leave the store
+    /// unchanged.
     ///
     /// # Errors
     ///
@@ -91,7 +92,8 @@ pub trait KeyValueStore: Send + Sync + 'static {
 /// A storage in a store that can only get and set, under a lock for each key.
 ///
 /// Choose it for a [`KeyValueStore`]. An operation takes at most two calls of the store and, without waiting
-/// for the lock, two of the lock. Prefer [`Coalescing`](crate::cas::Coalescing) for a store that can compare and swap.
+/// for the lock, two of the lock. Prefer [`Coalescing`](crate::cas::Coalescing) for a store that can compare
+/// and swap.
 ///
 /// * An operation takes the lock, gets the state, decides, and sets the state if it changed. A denial and a
 ///   peek set nothing, and a peek takes no lock.
@@ -156,8 +158,8 @@ struct LockedStorageInner<T, L: ?Sized, R> {
 }
 
 impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorage<T, L, R> {
-    /// Creates a storage that keeps states in `store`, under `locks`. All writers of a store must use the same
-    /// locks.
+    /// Creates a storage that keeps states in `store`, under `locks`. All writers of a store must use the
+    /// same locks.
     pub fn new(store: T, locks: Locks<L, R>) -> Self {
         Self { inner: Arc::new(LockedStorageInner { store, wait_queue: FifoQueue::new(), locks }) }
     }

@@ -107,7 +107,8 @@ impl<R: Connect> MemcachedBuilder<R> {
         /// Storages with the same namespace share states.
         pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
 
-        /// Sets the longest time that a call may take, including the wait for a connection. Defaults to 500 ms.
+        /// Sets the longest time that a call may take, including the wait for a connection. Defaults to
+        /// 500 ms.
         pub const fn timeout(timeout: Duration) => settings.timeout = timeout;
 
         /// Sets the budget of one attempt to connect. Defaults to 5 s.
@@ -143,8 +144,8 @@ impl<R: Connect> MemcachedBuilder<R> {
         /// day at least. Defaults to the servers' clocks.
         pub fn clock(clock: impl Clock + Send + Sync + 'static) => clock = Some(Arc::new(clock));
 
-        /// Sets the host's clock, which carries the servers' time on between answers: for tests of hosts whose
-        /// clocks differ or step. Defaults to the operating system's monotonic clock.
+        /// Sets the host's clock, which carries the servers' time on between answers: for tests of hosts
+        /// whose clocks differ or step. Defaults to the operating system's monotonic clock.
         pub fn host_clock(clock: impl Clock + Send + Sync + 'static) => host = Some(Arc::new(clock));
 
         /// Sets the function that writes warnings, one line each. It must not block. The storage warns once

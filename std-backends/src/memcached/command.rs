@@ -49,7 +49,8 @@ pub(super) async fn version<T: Stream>(wire: &mut Wire<T>, beside: &str) -> io::
     wire.send_behind(beside.as_bytes());
     let reply = Protocol::new(&mut *wire).version().await;
     if reply.is_err() && wire.first_line().is_empty() {
-        // A server that accepts no more connections sends that without a command, and may have closed this one.
+        // A server that accepts no more connections sends that without a command, and may have closed this
+        // one.
         let _ = wire.line().await;
     }
     match reply {

@@ -42,8 +42,8 @@ pub(super) struct Host {
 
 impl Host {
     /// Asks on a new connection for the server's version, and returns it. While the generation is not known,
-    /// also sends the [survey](Self::survey) in the same round trip, so that a first call takes no longer than
-    /// others.
+    /// also sends the [survey](Self::survey) in the same round trip, so that a first call takes no longer
+    /// than others.
     ///
     /// # Errors
     ///

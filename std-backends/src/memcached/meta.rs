@@ -1,8 +1,8 @@
 //! The commands that `memcache-async` does not support: four commands of the meta protocol, and `stats`.
 //!
-//! * Counting a hit: `ma` with `N J MD`. `decrement` neither makes an item nor sets its expiry. A new key would
-//!   take three round trips, and a process that dies between them would leave a count that never expires.
-//!   `decrement` also returns no CAS version.
+//! * Counting a hit: `ma` with `N J MD`. `decrement` neither makes an item nor sets its expiry. A new key
+//!   would take three round trips, and a process that dies between them would leave a count that never
+//!   expires. `decrement` also returns no CAS version.
 //! * Loading a state: `mg` with `v c t`. `gets` does not report the rest of an item's life, and a denial that
 //!   lasts longer has to be stored anew.
 //! * Reading the generation and the server's time: `mg` with `N T v c t`, for the same reason, and because no

@@ -238,8 +238,8 @@ impl<R: Connect> PoolLease<R> {
     }
 
     /// Ends a call that got no answer in time. A call that waited for the connection first, or that sent an
-    /// earlier command, gave this answer only part of its timeout. The answer may be about to come, so the pool
-    /// waits for it in the background.
+    /// earlier command, gave this answer only part of its timeout. The answer may be about to come, so the
+    /// pool waits for it in the background.
     pub(super) fn abandon(self) {
         let Self { slot, wire, since, .. } = self;
         let timeout = slot.pool.settings.timeout;

@@ -143,7 +143,8 @@ impl<R: Connect> Server<R> {
         // item of a name, and would then have room for the probe.
         let (bytes, name) = (b"000000000000000", format!("{probe}{{{:04x}}}", random() as u16));
         self.call(ProbeCommand { name: &name, bytes, expiry: 1 }, end).await?;
-        // There may be room for this item but none for the items of keys. Calls have recorded that as a fault.
+        // There may be room for this item but none for the items of keys. Calls have recorded that as a
+        // fault.
         let full = self.pool.host.faults.cause().filter(|cause| cause.kind() == ErrorKind::Full);
         full.map_or(Ok(()), Err)
     }

@@ -56,15 +56,15 @@ impl Window {
         count.nearest(self.anchor, Timestamp::MAX).micros_since(now).saturating_add(1)
     }
 
-    /// Returns the time at which a hit that the server has just counted was charged, or `None` if the window has
-    /// ended. The time is in the future if the window has yet to begin by this host's clock.
+    /// Returns the time at which a hit that the server has just counted was charged, or `None` if the window
+    /// has ended. The time is in the future if the window has yet to begin by this host's clock.
     pub(super) fn counted_at(&self, count: &WindowCount, now: Timestamp) -> Option<Timestamp> {
         Some(count.nearest(self.anchor, now)).filter(|at| *at >= now)
     }
 
-    /// Returns the state that a count stands for. A count does not record when in its window the last hit was.
-    /// If the count has another period, its last hit counts in this limit's present window if it can have been
-    /// there.
+    /// Returns the state that a count stands for. A count does not record when in its window the last hit
+    /// was. If the count has another period, its last hit counts in this limit's present window if it can
+    /// have been there.
     pub(super) fn state<S: Strategy>(
         &self,
         strategy: &S,

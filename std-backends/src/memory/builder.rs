@@ -47,8 +47,8 @@ impl<S, C> MemoryBuilder<S, C> {
         /// Sets the number of keys in use at a time. Defaults to 65 536.
         pub const fn capacity(capacity: usize) => capacity = capacity;
 
-        /// Sets the policy for a new key that finds no free slot. Defaults to [`WhenFull::Evict`], which gives
-        /// up the key that would be fresh soonest.
+        /// Sets the policy for a new key that finds no free slot. Defaults to [`WhenFull::Evict`], which
+        /// gives up the key that would be fresh soonest.
         pub const fn when_full(when_full: WhenFull) => when_full = when_full;
 
         /// Sets how many of the most denied keys are remembered by name, for

@@ -85,8 +85,8 @@ impl SharedMemory {
 }
 
 impl<const ROOM: usize, C> MemoryBuilder<AnyOf<ROOM>, C> {
-    /// Sets the length of the longest encoded state, in bytes, at most 65 535. Defaults to 50. A slot takes 14
-    /// bytes more, rounded up to a multiple of four.
+    /// Sets the length of the longest encoded state, in bytes, at most 65 535. Defaults to 50. A slot takes
+    /// 14 bytes more, rounded up to a multiple of four.
     pub fn room<const BYTES: usize>(self) -> MemoryBuilder<AnyOf<BYTES>, C> {
         self.of()
     }
@@ -107,8 +107,8 @@ impl<const ROOM: usize, C> MemoryBuilder<AnyOf<ROOM>, C> {
     ///
     /// # Errors
     ///
-    /// Fails with [`SnapshotError`] if the bytes are no snapshot, have another version, are damaged, or have a
-    /// state that is longer than this room.
+    /// Fails with [`SnapshotError`] if the bytes are no snapshot, have another version, are damaged, or have
+    /// a state that is longer than this room.
     pub fn restore_shared(self, bytes: &[u8]) -> Result<SharedMemory<ROOM, C>, SnapshotError>
     where
         C: Clock,
@@ -133,8 +133,8 @@ impl<const ROOM: usize, C: Clock> SharedMemory<ROOM, C> {
         self.len() == 0
     }
 
-    /// Returns how often the storage lacked room: the `u64` fields `evictions`, keys that were given up before
-    /// they were fresh, and `refusals`, new keys that were refused.
+    /// Returns how often the storage lacked room: the `u64` fields `evictions`, keys that were given up
+    /// before they were fresh, and `refusals`, new keys that were refused.
     pub fn counters(&self) -> Counters {
         self.shards.counters()
     }

@@ -63,9 +63,9 @@ impl RedisStorage {
     ///
     /// The storage calls the function once for each command. A step on the server takes one command, or three
     /// if the server does not know the script yet. The function must return an error of the kind `Client` if
-    /// it sent nothing, for example because a pool has no connection. Each call has its [deadline](RedisBuilder::timeout), by the runtime that it runs on or by
-    /// a [timer](RedisBuilder::timer) of yours. These guarantees are weaker than on the storage's own
-    /// connections:
+    /// it sent nothing, for example because a pool has no connection. Each call has its
+    /// [deadline](RedisBuilder::timeout), by the runtime that it runs on or by a [timer](RedisBuilder::timer)
+    /// of yours. These guarantees are weaker than on the storage's own connections:
     ///
     /// * A call whose connection breaks fails with [`Timeout`](traffik_core::ErrorKind::Timeout), since the
     ///   hit may have been charged. The storage cannot see whether it was sent, so it sends nothing again.
@@ -135,8 +135,8 @@ impl RedisBuilder {
         pub const fn timeout(timeout: Duration) => timeout = timeout;
 
         /// Sets the longest time that an attempt to connect may take. It continues in the background when a
-        /// call that waits for it fails by its own deadline. Defaults to 5 s. Longer times than a year count as
-        /// a year.
+        /// call that waits for it fails by its own deadline. Defaults to 5 s. Longer times than a year count
+        /// as a year.
         pub const fn connect_timeout(timeout: Duration) => connect_timeout = timeout;
 
         /// Sets the most callers that may wait for each key in

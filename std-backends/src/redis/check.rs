@@ -14,7 +14,8 @@ use super::inner::{RedisInner, time};
 use super::script::Script;
 use crate::cas::{self, CompareAndSwap};
 
-/// Lets the server decide a hit on a key, and returns the strategy's verdict on the state that the server found.
+/// Lets the server decide a hit on a key, and returns the strategy's verdict on the state that the server
+/// found.
 ///
 /// Returns `None` if the server charged nothing and its decision cannot be used: no script knows the limit,
 /// the numbers are too large for it, or it denies a hit that the strategy admits.

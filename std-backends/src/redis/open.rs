@@ -44,12 +44,12 @@ impl RedisStorage {
     }
 
     /// Starts a builder from a function that makes connections (feature `tokio` or `smol`). The storage calls
-    /// it whenever it needs one. While a call has no result, the storage calls the function again every 500 ms,
-    /// and the first call to end decides. All of them end at
+    /// it whenever it needs one. While a call has no result, the storage calls the function again every
+    /// 500 ms, and the first call to end decides. All of them end at
     /// [`connect_timeout`](RedisBuilder::connect_timeout).
     ///
-    /// The storage often cannot see whether a command was sent on a connection that the function made. So when
-    /// one breaks, more calls fail with [`Timeout`](traffik_core::ErrorKind::Timeout).
+    /// The storage often cannot see whether a command was sent on a connection that the function made. So
+    /// when one breaks, more calls fail with [`Timeout`](traffik_core::ErrorKind::Timeout).
     pub fn factory<F>(connect: impl Fn() -> F + Send + Sync + 'static) -> RedisBuilder
     where
         F: Future<Output = Result<MultiplexedConnection, RedisError>> + Send + 'static,

@@ -11,8 +11,8 @@ pub(in super::super) fn is_steady() -> bool {
         const EXTENDED: u32 = 0x8000_0000;
         const POWER: u32 = EXTENDED + 7;
         #[allow(unused_unsafe, reason = "safe from Rust 1.94 on")]
-        // SAFETY: every x86-64 processor has the instruction. A leaf that it does not know returns other data,
-        // which `last` below rules out.
+        // SAFETY: every x86-64 processor has the instruction. A leaf that it does not know returns other
+        // data, which `last` below rules out.
         let (last, power) = unsafe { (__cpuid(EXTENDED).eax, __cpuid(POWER).edx) };
         last >= POWER && power >> 8 & 1 == 1
     });

@@ -54,8 +54,8 @@ impl BreakerBuilder {
         /// Opens when at least `share` of the calls within `window` failed, if there were at least `calls`
         /// calls. Defaults to no such rule.
         ///
-        /// The counts cover the last nine to ten tenths of `window`. Both rules may be set; the first to apply
-        /// opens the breaker.
+        /// The counts cover the last nine to ten tenths of `window`. Both rules may be set; the first to
+        /// apply opens the breaker.
         pub const fn failure_rate(share: Ratio, calls: u32, window: Duration) =>
             settings.share = Some(Share { rate: share, calls, window });
 
@@ -103,10 +103,11 @@ impl BreakerBuilder {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Invalid`] for 0 failures, successes or calls, for an open time, a slow limit or
-    /// a window of 0 s, and for a rate that is not above 0 and at most 1.
+    /// Fails with [`ErrorKind::Invalid`] for 0 failures, successes or calls, for an open time, a slow limit
+    /// or a window of 0 s, and for a rate that is not above 0 and at most 1.
     pub fn build(self) -> Result<Breaker, BackendError> {
-        // A breaker with such settings would always be open or never open. The messages name values that work.
+        // A breaker with such settings would always be open or never open. The messages name values that
+        // work.
         let settings = &self.settings;
         let refuse = |message: &'static str| Err(BackendError::new(ErrorKind::Invalid, message));
         if settings.failures == Some(0) {

@@ -130,8 +130,8 @@ impl<S: Strategy> DenialTable<S> {
         self.set(digest).query(digest, now)
     }
 
-    /// Forgets the denials of a key whose state changed, or may have. Verdicts for queries from before are not
-    /// recorded.
+    /// Forgets the denials of a key whose state changed, or may have. Verdicts for queries from before are
+    /// not recorded.
     pub(super) fn forget(&self, digest: Digest) {
         let mut set = self.set(digest);
         // Under the lock of the set, so that a `note` sees the change or the entry is removed here.

@@ -40,8 +40,9 @@ use crate::util::key::{KeyRefs, bytes};
 ///   the fallback answers at once. The exception is a key whose admissions have yet to be merged.
 ///
 /// **Bound.** Over any time it admits at most what the primary's limit admits in that time, plus, for each
-/// instance, what the limit of its fallback admits. With a limit divided by `n` for `n` instances that is
-/// at most twice the limit, if the burst has no setting of its own and each instance admits at least 1. A store that loses its states starts afresh, as does a fallback in memory when its process restarts.
+/// instance, what the limit of its fallback admits. With a limit divided by `n` for `n` instances that is at
+/// most twice the limit, if the burst has no setting of its own and each instance admits at least 1. A store
+/// that loses its states starts afresh, as does a fallback in memory when its process restarts.
 ///
 /// A decision of the fallback has the origin [`Fallback`](traffik_core::Origin::Fallback).
 /// [`is_away`](Self::is_away) returns whether the last call of the primary failed, and a

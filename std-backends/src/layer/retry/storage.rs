@@ -18,8 +18,8 @@ use crate::util::random::Random;
 
 /// A storage that tries a failed call again, after growing waits.
 ///
-/// Choose it for a store that fails for a moment now and then, such as when a connection breaks. It belongs around a
-/// [`Timeout`](crate::layer::Timeout), so that one attempt does not use up the time of all. A
+/// Choose it for a store that fails for a moment now and then, such as when a connection breaks. It belongs
+/// around a [`Timeout`](crate::layer::Timeout), so that one attempt does not use up the time of all. A
 /// [`CircuitBreaker`](crate::layer::CircuitBreaker) around it counts calls; within it, attempts. By default
 /// it makes up to three attempts within 1 s, with random waits of up to 10 ms and 20 ms between them.
 ///

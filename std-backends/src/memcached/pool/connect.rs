@@ -1,10 +1,9 @@
 //! Attempts to connect, each in the background with a budget of its own.
 //!
 //! A call starts an attempt and waits for it until its own deadline. The attempt continues, and its
-//! connection serves the next call. While no connection is open there is one attempt, and after
-//! 500 ms without a result a second one beside it, whose packets may arrive where the system repeats lost ones
-//! only after seconds. Once a connection is open, there are as many attempts as calls
-//! wait.
+//! connection serves the next call. While no connection is open there is one attempt, and after 500 ms
+//! without a result a second one beside it, whose packets may arrive where the system repeats lost ones only
+//! after seconds. Once a connection is open, there are as many attempts as calls wait.
 
 use std::pin::pin;
 use std::sync::Arc;

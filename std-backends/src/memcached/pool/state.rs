@@ -137,8 +137,8 @@ impl<T> PoolState<T> {
         self.waiting.front().and_then(|mailbox| mailbox.put(Delivery::Recheck))
     }
 
-    /// Records that the connection of an attempt broke before its first answer. Returns whether four did so in
-    /// a row, each begun after the one before had broken.
+    /// Records that the connection of an attempt broke before its first answer. Returns whether four did so
+    /// in a row, each begun after the one before had broken.
     pub(super) fn breaks_again(&mut self, number: u64) -> bool {
         let BrokenStreak { attempted, times } = &mut self.broken_streak;
         // Attempts begun before the last break met the same fault, so they count once.

@@ -330,9 +330,9 @@ impl Cluster {
         result
     }
 
-    /// Keeps a node that serves a slot. For a seed that serves none, keeps the link with its connection and its
-    /// fault, since the seed is asked for the map again. Its handle is a new one, so for layers the node has
-    /// left.
+    /// Keeps a node that serves a slot. For a seed that serves none, keeps the link with its connection and
+    /// its fault, since the seed is asked for the map again. Its handle is a new one, so for layers the node
+    /// has left.
     fn kept(
         &self,
         map: &ClusterMap,
