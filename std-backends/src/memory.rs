@@ -37,8 +37,8 @@ pub use top::KeyUsage;
 /// no other effect. The hash has a random secret, so nobody can choose keys that collide. Names of keys are
 /// stored only by [`track_denied_keys`](MemoryBuilder::track_denied_keys).
 ///
-/// A key has its place in one of at most 32 slots. If all of them are in use, the storage gives up the key
-/// among them that would be fresh soonest, and counts it; or it refuses the new key. See
+/// The hash of a key selects up to 32 slots for its state. If all of them are in use, the storage gives up
+/// the key among them that would be fresh soonest, and counts it; or it refuses the new key. See
 /// [`WhenFull`](traffik_core::storage::WhenFull) and [`Memory::counters`].
 ///
 /// ```

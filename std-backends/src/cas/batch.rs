@@ -71,8 +71,8 @@ impl<W: CompareAndSwap> Batches<W> {
                 None
             }
         };
-        // `replaced` holds operations of a driver that was dropped.
-        // Dropping an operation drops a user's strategy, which may call back: never within the lock.
+        // `replaced` holds operations of a driver that was dropped. Dropping one drops a user's strategy,
+        // which may call back, so it is dropped without the lock.
         drop(open);
         drop(replaced);
         (batch, driver, number)

@@ -51,7 +51,8 @@ impl<S: Strategy, const ROOM: usize> Strategy for EncodedStrategy<S, ROOM> {
 
     #[inline]
     fn decide(&self, state: &mut Self::State, hit: &Hit<S::Cost>, now: Timestamp) -> S::Verdict {
-        // Decode, decide, encode: the typed strategy sees the same state as in a `Memory` of its own.
+        // Decode, decide, encode: the typed strategy sees the same state as in a `Memory` for this strategy
+        // alone.
         let mut typed = read(state);
         let verdict = self.0.decide(&mut typed, hit, now);
         // Every decision that changes a state is dirty.

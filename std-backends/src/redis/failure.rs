@@ -161,4 +161,5 @@ fn advice(error: &RedisError) -> &'static str {
 }
 
 const RIGHTS: &str = "grant the user the commands of the scripts: +eval +evalsha +script|load +time +get +set \
-                      +del +pttl +pexpire +getrange +setrange +strlen on the keys NAMESPACE:* and NAMESPACE#*";
+                      +del +pttl +pexpire +getrange +setrange +strlen on the keys NAMESPACE:* and \
+                      NAMESPACE#*";

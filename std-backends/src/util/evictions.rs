@@ -1,7 +1,6 @@
-//! The keys that servers give up for want of room: counted from the servers' statistics, and warned of
-//! once.
+//! The keys that servers evict for lack of memory: counted from the servers' statistics, and warned of once.
 //!
-//! A key that is given up has its whole limit again. No client can prevent that, so the operator must know.
+//! An evicted key has its whole limit again. No client can prevent that, so the operator must know.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -7,8 +7,8 @@ use traffik_core::storage::BackendError;
 use super::backoff::Backoff;
 use super::random::random;
 
-/// The pauses are so short that a server is found again within a second of its return, also behind a
-/// circuit breaker that probes two to four times a second: each probe finds a pause that is over.
+/// The pauses are so short that calls reach a server within a second of its return. That also holds behind a
+/// circuit breaker that probes two to four times a second: by each probe, the pause before has ended.
 const BACKOFF: Backoff =
     Backoff::exponential(Duration::from_millis(25), Duration::from_millis(200)).with_half_jitter();
 

@@ -63,8 +63,8 @@ struct NamedMaster {
 }
 
 impl MasterRecord {
-    /// Records what a sentinel reports, unless others know better: those that have heard of a later failover
-    /// or, while one is under way, the sentinel that leads it.
+    /// Records the master that a sentinel names, unless another sentinel knows better: one that has heard of
+    /// a later failover or, while a failover is under way, the one that leads it.
     fn note(&mut self, NamedMaster { address, epoch }: NamedMaster, now: Instant) {
         let is_known = self.address.as_ref() == Some(&address);
         let is_old = self.named.is_none_or(|at| now.saturating_duration_since(at) > BELIEVED);
