@@ -1,9 +1,8 @@
 //! Storages over a store of your own that can compare and swap.
 //!
 //! Implement [`CompareAndSwap`] for the store, for example for a database with versioned rows, and put a
-//! [`Coalescing`] around it: that is a storage for every strategy. It performs operations on one key that
-//! come at the same time by one load and one swap, so processes contend for the key, not the tasks of a
-//! process.
+//! [`Coalescing`] around it: that is a storage for every strategy. It performs simultaneous operations on one
+//! key by one load and one swap. So processes contend for a key, but the tasks of one process do not.
 //!
 //! ```
 //! # #[cfg(feature = "manual")] {
@@ -13,7 +12,7 @@
 //! use traffik::storage::BackendError;
 //! use traffik::{AsyncLimiter, Clock, SystemClock, TokenBucket, rate};
 //!
-//! /// Rows with versions; a real store also removes them after the time of a `Write::Store`.
+//! /// Rows with versions; a real store also removes a row after the duration in its `Write::Store`.
 //! #[derive(Default)]
 //! struct Rows(Mutex<HashMap<Vec<u8>, (Option<Vec<u8>>, u64)>>);
 //!
@@ -55,8 +54,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! For a store that can only get and set there is `LockedStorage` (feature `locks`); Redis and Memcached have
-//! storages of their own.
+//! For a store that can only get and set, choose `LockedStorage` (feature `locks`). For Redis and Memcached,
+//! choose `RedisStorage` and `MemcachedStorage`.
 
 #[doc(inline)]
 pub use traffik_backends::cas::{Coalescing, CompareAndSwap, Versioned, Write, state};

@@ -5,12 +5,12 @@
 /// Shows the page `docs/guide/NAME.md`, and runs its programs where these features are on:
 /// `guide!(name, all(feature = ..), ["picture"])`.
 ///
-/// GitHub follows the links that a page defines at its end. In rustdoc the definitions that come before the
-/// page win: it has modules in place of files, and no file for a picture.
+/// GitHub uses the link definitions at the end of a page, which name files. In rustdoc a page is a module and
+/// a picture is no file, so other definitions come first here: the first definition of a link wins.
 macro_rules! guide {
     ($name:ident, $features:meta $(, [$($picture:literal),+ $(,)?])?) => {
         #[cfg(any(not(doctest), $features))]
-        // A first line of its own, or else failures of programs name the file of links.
+        // An empty first line: without it, a program that fails is reported in the file of links.
         #[doc = ""]
         #[doc = include_str!("guide/links.md")]
         $($(#[doc = concat!(

@@ -1,22 +1,23 @@
 //! Layers around a storage that can fail: timeouts, retries, circuit breakers, fallbacks.
 //!
-//! Each layer is a storage itself. [`StorageExt`] adds them by one method each; from the store outwards, this
-//! order suits all of them:
+//! Each layer is a storage itself. [`StorageExt`] has a method to add each. The table has them in the order
+//! that suits most programs, from the store outwards:
 //!
 //! | layer | choose it to | added by |
 //! |---|---|---|
 //! | [`Timeout`] | bound the time of a call | `with_timeout` |
-//! | [`Retry`] | repeat calls after passing failures | `with_retry` |
+//! | [`Retry`] | repeat calls after transient failures | `with_retry` |
 //! | [`CircuitBreaker`] | stop calling a store that is down | `with_breaker` |
-//! | [`Failover`] | decide on another storage meanwhile | `with_fallback` |
+//! | [`Failover`] | decide on another storage while the first one fails | `with_fallback` |
 //! | [`DenyCache`] | answer denied keys without a call | `with_deny_cache` |
 //! | [`Instrumented`] | count calls and measure their time | `with_observer` |
 //!
 //! The documentation of [`StorageExt`] and of each layer has examples.
 //!
-//! * A breaker inside of a retry counts attempts instead of calls; while it is open, the retry still waits.
-//! * A timeout around a failover cuts the fallback off, too.
-//! * A retry around a failover asks the primary again before each attempt on the fallback: put it inside.
+//! * A breaker inside a retry counts attempts instead of calls, and the retry still waits while it is open.
+//! * A timeout around a failover also ends calls of the fallback.
+//! * A retry around a failover calls the primary again before each attempt on the fallback: put the retry
+//!   inside the failover.
 
 #[doc(inline)]
 pub use traffik_backends::layer::{

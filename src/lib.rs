@@ -7,9 +7,9 @@
 #![cfg_attr(docsrs, doc(auto_cfg(hide(target_has_atomic, values("ptr")))))]
 #![cfg_attr(not(feature = "std"), no_std)]
 
-// Each item that users name is listed, so that its page stands in these docs with the features that it needs.
-// The hidden globs carry what stands in signatures and need not be named. Neither of them could do both: a
-// glob shows no features, and shows what its crate hides.
+// Each item that users name is listed, so that these docs show its page with the features that it needs. The
+// hidden globs export the types that appear only in signatures. A visible glob could not replace the list: it
+// shows no features, and shows items that the inner crate hides.
 
 #[cfg(feature = "std")]
 pub mod cas;

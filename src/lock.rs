@@ -1,6 +1,6 @@
 //! Locks for critical sections of your own, across threads or machines.
 //!
-//! [`Locks`] waits for a lock and returns a guard. Where the locks are kept is a choice of its own:
+//! [`Locks`] waits for a lock and returns a guard. It keeps the locks in a [`Lock`] that you choose:
 //!
 //! | to exclude | choose |
 //! |---|---|
@@ -9,9 +9,9 @@
 //! | processes, by a majority of independent Redis servers | [`Redlock`] |
 //! | processes, by Memcached | [`MemcachedLock`] |
 //!
-//! Every grant ends after its [`Ttl`], so a holder that has died blocks others for no longer. Every grant has
-//! a fencing token that is larger than those before it: pass the token to what the lock protects, and let
-//! that refuse a smaller one than it has seen.
+//! Every grant ends after its [`Ttl`], so a holder that dies blocks others for at most that long. Every grant
+//! has a fencing token, larger than those of earlier grants of its name. Pass the token to the resource that
+//! the lock protects, and let the resource refuse a token smaller than the largest it has seen.
 //!
 //! ```
 //! # #[cfg(feature = "manual")] {
@@ -29,7 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`LockedStorage`] makes a storage for limits of a lock and of a store that can get and set.
+//! [`LockedStorage`] makes a storage for limits from a lock and a store that can get and set.
 
 #[cfg(feature = "memcached")]
 #[doc(inline)]

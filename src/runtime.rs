@@ -1,13 +1,13 @@
 //! The async runtimes: sleeping, spawning and connecting.
 //!
-//! Whatever waits takes a runtime, and none is chosen for you.
+//! Every type that waits takes a runtime: there is no default, and nothing is detected.
 //!
 //! | type | choose it |
 //! |---|---|
 //! | [`Tokio`] | in programs on tokio |
 //! | [`Smol`] | in programs on smol |
 //! | [`AsyncStd`] | in programs that already use async-std, which its authors discontinued |
-//! | [`Manual`] | in tests, also of your own: its time is virtual |
+//! | [`Manual`] | in tests: its time is virtual |
 //! | a type of yours | on another runtime: implement [`Runtime`], and [`Connect`] for storages on servers |
 //!
 //! In firmware, `EmbassyClock` (feature `embassy-time`) is a clock and a timer.
@@ -22,7 +22,7 @@
 //! let limiter = Limiter::new(TokenBucket::new(rate!("10/h")), storage);
 //! runtime.run(async {
 //!     for _ in 0..11 {
-//!         limiter.until_ready("alice", &runtime).await?; // the last one waits for 6 min, at once
+//!         limiter.until_ready("alice", &runtime).await?; // the last one waits 6 min of virtual time
 //!     }
 //!     Ok::<_, traffik::WaitError>(())
 //! })??;

@@ -6,13 +6,13 @@
 //! |---|---|
 //! | one process | [`Memory`]: a fixed number of keys, with a lock per shard |
 //! | one process, with several strategies and one budget of keys | [`SharedMemory`] |
-//! | several processes or hosts | [`RedisStorage`], on Redis or what speaks its protocol, also a cluster |
+//! | several processes or hosts | [`RedisStorage`]: Redis, a server with its protocol, or a cluster |
 //! | the same, on Memcached | [`MemcachedStorage`] |
 //! | firmware, or a program without a heap | [`Fixed`]; [`OneKey`] for a limit without keys |
-//! | several threads over a store that can get and set | [`LockedStorage`](crate::LockedStorage) |
-//! | the same over a store that can compare and swap | [`cas`](crate::cas) |
+//! | the same, on a store that can only get and set | [`LockedStorage`](crate::LockedStorage) under a lock |
+//! | the same, on a store that can compare and swap | [`cas`](crate::cas) |
 //!
-//! Calls of a storage on a server can fail: put [layers](crate::layer) around it.
+//! Calls to a server can fail: put [layers](crate::layer) around such a storage.
 //!
 //! ```
 //! use traffik::storage::Memory;

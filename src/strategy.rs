@@ -11,7 +11,7 @@
 //! | count per minute, hour or day, as cheaply as possible | [`FixedWindow`] |
 //! | count without the double burst at the edge of a window | [`SlidingWindow`] |
 //! | keep to the limit in every window | [`StrictWindow`]; to the microsecond: [`SlidingLog`], [`HeapLog`] |
-//! | drain at a rate, without bursts | [`LeakyBucket`] |
+//! | space hits evenly, in terms of how full a bucket is | [`LeakyBucket`] |
 //! | delay hits instead of denying them | [`LeakyBucketQueue`] |
 //! | carry unused quota over to the next window | [`QuotaRollover`] |
 //! | slow down callers whose hits are expensive | [`CostBased`] |

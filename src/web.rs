@@ -4,7 +4,7 @@
 //! |---|---|
 //! | requests to an axum, tonic or tower service, or an actix-web app | [`Throttle`] in a [`ThrottleLayer`] |
 //! | requests to a hyper service | [`Throttle`] in a [`Throttled`] |
-//! | requests in any other server | [`Throttle`], asked in the handler |
+//! | requests in any other server | [`Throttle::hit`] in the handler |
 //! | requests by several limits together | [`ThrottleSet`] |
 //! | messages of a WebSocket | [`WsThrottle`] |
 //! | calls of a client of yours | [`Outgoing`]: they wait for their turn |
@@ -15,7 +15,7 @@
 //!
 //! // 100 requests a minute for each peer; others get 429 with `Retry-After`.
 //! let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
-//! # let _ = throttle;
+//! assert_eq!(throttle.uid(), "api");
 //! # Ok::<(), traffik::web::ThrottleError>(())
 //! ```
 //!

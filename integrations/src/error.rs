@@ -1,11 +1,11 @@
-//! The error of setting up a throttle.
+//! The error of making a throttle.
 
 use std::fmt;
 
-/// The reason why a throttle, or a part of one, cannot be set up.
+/// The reason why a throttle, or a part of one, cannot be made, or why a registry has none of this name.
 ///
-/// Print it: the text says what would be right. Match on it to treat a cause in its own way. A strategy's
-/// constructor fails with a [`StrategyError`](traffik_core::StrategyError) instead.
+/// Print it: the text names the correction. Match on it to treat causes differently. A strategy's constructor
+/// fails with a [`StrategyError`](traffik_core::StrategyError) instead.
 ///
 /// ```
 /// use traffik::{Gcra, rate};
@@ -18,15 +18,16 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ThrottleError {
-    /// The name of a throttle or of a policy has a character that headers cannot hold.
+    /// The name of a throttle or of a policy is empty, too long, or has a character that headers cannot hold.
     /// [`build`](crate::ThrottleBuilder::build) returns it: use 1 to 64 of `a-z A-Z 0-9 . _ : -`.
     Name(String),
     /// A throttle in the [`Registry`](crate::Registry) has this name.
     /// [`build`](crate::ThrottleBuilder::build) returns it: use another name, or drop the other throttle
     /// first.
     Taken(String),
-    /// A throttle of this name counts in the same storage. [`build`](crate::ThrottleBuilder::build) returns
-    /// it: clone the throttle, use another name, or call [`shared`](crate::ThrottleBuilder::shared).
+    /// Another throttle of this name and scope counts in the same storage.
+    /// [`build`](crate::ThrottleBuilder::build) returns it: clone the throttle, use another name, or call
+    /// [`shared`](crate::ThrottleBuilder::shared).
     Shared(String),
     /// No throttle of this name is in use. A [`Registry`](crate::Registry) returns it: use one of its
     /// [`names`](crate::Registry::names).
@@ -34,17 +35,18 @@ pub enum ThrottleError {
     /// The text is not a network. [`Networks::parse`](crate::Networks::parse) returns it: write an address,
     /// or an address with the length of its prefix.
     Network(String),
-    /// The pattern of a path cannot be compiled, or conflicts with another one.
-    /// [`Route::new`](crate::Route::new), [`Rule::template`](crate::Rule::template) and `Rule::regex`
-    /// return it: the reason names the mistake.
+    /// A template or a regular expression cannot be compiled, or a template conflicts with another one.
+    /// [`Route::new`](crate::Route::new), [`Rule::template`](crate::Rule::template) and `Rule::regex` return
+    /// it: the reason names the mistake.
     Route {
         /// The pattern.
         pattern: String,
         /// The reason.
         reason: String,
     },
-    /// No request can have this path or method. [`build`](crate::ThrottleBuilder::build) and
-    /// [`Rule::check`](crate::Rule::check) return it: the reason says what to write.
+    /// No request can have this path or method. [`build`](crate::ThrottleBuilder::build),
+    /// [`Rule::check`](crate::Rule::check) and [`Rule::template`](crate::Rule::template) return it: the
+    /// reason says what to write.
     Rule {
         /// The pattern, or the method.
         pattern: String,

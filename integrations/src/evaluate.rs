@@ -1,4 +1,4 @@
-//! The engine that asks throttles about a request, and turns their verdicts into an action.
+//! The engine that checks a request with its throttles, and turns their verdicts into an action.
 
 mod answer;
 mod contract;

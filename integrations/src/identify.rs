@@ -30,11 +30,11 @@ pub use networks::Networks;
 pub use peer::{Peer, PeerAddress};
 pub use route::Route;
 
-/// Returns the client that a request is counted for.
+/// Identifies the client that a request is counted for.
 ///
-/// Implement it for an identifier with settings of its own. A function of [`RequestParts`] implements it as
-/// well. A value that a client can write is a name of its own choice: good for counting, never for a
-/// privilege.
+/// Implement it for an identifier with settings. A function of [`RequestParts`] that returns an [`Identity`]
+/// implements it as well. If a client can write the value, the client chooses its name: such a name is good
+/// for counting, never for a privilege.
 ///
 /// ```
 /// use traffik::web::{Identify, Identity, RequestParts};

@@ -27,15 +27,15 @@
 //! | I want to | type |
 //! |---|---|
 //! | limit the requests to a service | [`Throttle`], built by [`ThrottleBuilder`] |
-//! | put one in front of axum, tonic, tower or actix-web | [`ThrottleLayer`] (features `tower`, `actix`) |
-//! | put a limit in front of a hyper service | [`Throttled`] (feature `hyper`) |
+//! | put a limit before axum, tonic, tower or actix-web | [`ThrottleLayer`] (features `tower`, `actix`) |
+//! | put a limit before a hyper service | [`Throttled`] (feature `hyper`) |
 //! | charge a request within a handler | [`Throttle::hit`], which fails with a [`Rejection`] |
 //! | read, charge or refund one client | [`Throttle::client`], which returns a [`Client`] |
 //! | count by API key, header or cookie | [`ApiKey`], [`Header`], [`Cookie`] |
 //! | count by address, also behind proxies | [`Peer`], [`ClientAddress`], [`Networks`] |
 //! | count by logged-in user or by route | [`FromExtension`], [`Route`] |
-//! | count by several things together, or exempt some | [`CompositeKey`], [`Exempt`] |
-//! | count operations of one client apart | [`Scope`] |
+//! | combine identifiers, or exempt some requests | [`CompositeKey`], [`Exempt`] |
+//! | count operations of one client separately | [`Scope`] |
 //! | limit some paths or methods only | [`Rule`] |
 //! | apply several limits to a request | [`ThrottleSet`] |
 //! | charge several costs of a request, or none | [`Quota`] |
@@ -102,7 +102,7 @@ pub use websocket::{
     WsThrottle,
 };
 
-// These types stand in signatures; no user has to name them.
+// These types appear in signatures; users need not name them.
 #[doc(hidden)]
 pub use crate::http::Fallible;
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! The middleware: asks a throttle about each request, then calls the service behind or answers itself.
+//! The middleware: checks each request with a throttle, then calls the service behind or answers itself.
 
 pub(crate) mod admission;
 pub(crate) mod background;

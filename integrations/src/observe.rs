@@ -17,8 +17,10 @@ pub use self::metrics::Metrics;
 pub use self::tracing::Traces;
 pub use tally::Tally;
 
-/// Receives an event for every request of a throttle. Implement it for a metrics system of yours; there are
-/// [`Tally`] for counters in this process, `Metrics` for the `metrics` crate and `Traces` for `tracing`.
+/// Receives an event for every request that a throttle decides on, refuses or exempts. Implement it for
+/// another metrics system; there are [`Tally`] for counters in this process, `Metrics` for the `metrics`
+/// crate and `Traces` for `tracing`. Requests that pass because of a rule, or while the throttle is disabled,
+/// cause no event.
 ///
 /// The throttle calls it while the request waits, so it MUST return quickly. It MUST NOT write a log line for
 /// each denial: an attacker could fill the log.
@@ -76,7 +78,7 @@ pub struct Event<'a> {
     /// The client that the request was counted for, if known. Clients choose it: never make it a label of a
     /// metric.
     pub client: Option<&'a dyn ErasedKey>,
-    /// The duration of the check, if there was one.
+    /// The duration of the check, if there was a check.
     pub took: Option<Duration>,
     /// The failure of the storage, if it failed.
     pub failure: Option<&'a BackendError>,
@@ -119,7 +121,7 @@ named! {
         WouldDeny = "would_deny",
         /// The request was not counted: its client is exempt.
         Exempt = "exempt",
-        /// The request was refused as such, for example as malformed or without an identity.
+        /// The request was refused by a function of it, for example as malformed or without an identity.
         Refused = "refused",
         /// The throttle could not decide, since the storage or a function of the request failed.
         Failed = "failed",

@@ -40,17 +40,17 @@ use spelling::check_method;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A path is the one that the client sent, without its query, also within a nested router. Rules compare a
-/// normal form, since any other spelling would be a way round a limit. `/login` also matches `/login/`,
-/// `//login`, `/%6Cogin`, `/a/../login`, `/a/..;/login`, `/login;a=b` and `/login%2F`, and `/café` matches
-/// `/caf%c3%a9`. Patterns are normalized likewise. Capital letters differ unless
+/// A path is the one that the client sent, without its query, also within a nested router. Rules compare
+/// paths in a normal form: otherwise clients could evade a limit by another spelling. `/login` also matches
+/// `/login/`, `//login`, `/%6Cogin`, `/a/../login`, `/a/..;/login`, `/login;a=b` and `/login%2F`, and `/café`
+/// matches `/caf%c3%a9`. Patterns are normalized likewise. Capital letters differ unless
 /// [`ignore_case`](Self::ignore_case) is called, and so do paths that only some servers equate: `/login.`,
-/// `/login%00`. A `bypass` rule matches only paths that need no normalization but of escapes and a slash at
-/// the end.
+/// `/login%00`. A `bypass` rule with a path matches only spellings that differ from the normal form in
+/// escapes or in a slash at the end.
 ///
 /// The cheapest conditions are checked first: methods, paths, predicates, then asynchronous predicates.
-/// Patterns are compiled once. A rule that no request can meet is an error of [`check`](Self::check), and
-/// of the throttle that is built with it.
+/// Patterns are compiled once. [`check`](Self::check) finds conditions that no request can meet; building a
+/// throttle does so for all its rules.
 #[derive(Default)]
 pub struct Rule {
     methods: Vec<Method>,
@@ -75,7 +75,7 @@ impl Rule {
         Self::default()
     }
 
-    /// Requires one of these methods. `GET` includes `HEAD`, which asks for the same.
+    /// Requires one of these methods. `GET` includes `HEAD`, which requests the same resource.
     #[must_use]
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         for method in methods {
@@ -106,9 +106,9 @@ impl Rule {
         self.read(Pattern::prefix, prefix)
     }
 
-    /// Requires a path that matches a pattern: `?` is one character, `*` any number of them within a
-    /// segment, `**` any number of segments, also none. Escapes count as written: `%20` is three
-    /// characters.
+    /// Requires a path that matches a pattern: `?` is one character, `*` is any number of characters within a
+    /// segment, and `**` is any number of segments. A number can be 0. Escapes count as written: `%20` is
+    /// three characters.
     #[must_use]
     pub fn glob(self, pattern: &str) -> Self {
         self.read(Pattern::glob, pattern)
@@ -134,7 +134,7 @@ impl Rule {
 
     /// Requires that the future of `predicate` returns true.
     ///
-    /// The throttle waits for it without a bound, and drops it if the client goes away.
+    /// The throttle waits for the future without a bound, and drops it if the client goes away.
     #[must_use]
     pub fn when_async<F: Future<Output = bool> + Send + 'static>(
         mut self,
@@ -144,12 +144,11 @@ impl Rule {
         self
     }
 
-    /// Checks that a request can meet the rule.
+    /// Checks the rule for conditions that no request can meet, as far as they are easy to find.
     ///
     /// # Errors
     ///
-    /// Fails with [`ThrottleError::Rule`] for the first condition that no request can meet; its reason says
-    /// what to write.
+    /// Fails with [`ThrottleError::Rule`] for the first such condition; the reason says what to write.
     pub fn check(&self) -> Result<(), ThrottleError> {
         if let Some(mistake) = &self.mistake {
             return Err(mistake.clone());
@@ -215,8 +214,8 @@ impl Rule {
     }
 
     fn is_for(&self, method: &Method) -> bool {
-        let asks_the_same = method == Method::HEAD && self.methods.contains(&Method::GET);
-        self.methods.is_empty() || self.methods.contains(method) || asks_the_same
+        let head_of_get = method == Method::HEAD && self.methods.contains(&Method::GET);
+        self.methods.is_empty() || self.methods.contains(method) || head_of_get
     }
 
     fn matching(&self, request: RequestParts<'_>, path: &str) -> RuleMatch {
@@ -256,8 +255,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The specificity of a rule: the number of characters of a path it spells out, whether that is the whole
-/// path, and the number of conditions.
+/// The specificity of a rule: the length of the path that it spells out, whether that is the whole path, and
+/// the number of conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     literal: usize,
@@ -299,34 +298,34 @@ mod tests {
         assert!(matches(Rule::new(), Method::OPTIONS, "*"));
     }
 
-    /// The method before the path, the path before predicates, and those that are awaited last.
+    /// The order: the method, the path, predicates, then asynchronous predicates.
     #[test]
-    fn what_is_cheap_is_asked_first() {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let tell = |what: &'static str, answer: bool| {
-            let asked = Arc::clone(&asked);
+    fn cheap_conditions_are_checked_first() {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let predicate = |name: &'static str, answer: bool| {
+            let calls = Arc::clone(&calls);
             move |_: RequestParts<'_>| {
-                asked.lock().unwrap().push(what);
+                calls.lock().unwrap().push(name);
                 answer
             }
         };
         let rule = |answer| {
-            let (plain, awaited) = (tell("plain", answer), tell("awaited", true));
+            let (plain, awaited) = (predicate("plain", answer), predicate("awaited", true));
             let awaited = move |request: RequestParts<'_>| std::future::ready(awaited(request));
-            // The order in which they are given says nothing.
+            // The order of the calls does not matter.
             Rule::new().when_async(awaited).when(plain).glob("/a/**").prefix("/a").methods([Method::GET])
         };
-        let asked_for = |answer, method, path: &str| {
+        let called_for = |answer, method, path: &str| {
             let mut rules = Rules::default();
             rules.apply_to(rule(answer));
             let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
             let later = matches!(rules.matching((&request).into()), Applicability::Later(..));
-            (later, std::mem::take(&mut *asked.lock().unwrap()))
+            (later, std::mem::take(&mut *calls.lock().unwrap()))
         };
-        assert_eq!(asked_for(true, Method::POST, "/a/b"), (false, vec![]));
-        assert_eq!(asked_for(true, Method::GET, "/b"), (false, vec![]));
-        assert_eq!(asked_for(false, Method::GET, "/a/b"), (false, vec!["plain"]));
-        assert_eq!(asked_for(true, Method::GET, "/a/b"), (true, vec!["plain", "awaited"]));
+        assert_eq!(called_for(true, Method::POST, "/a/b"), (false, vec![]));
+        assert_eq!(called_for(true, Method::GET, "/b"), (false, vec![]));
+        assert_eq!(called_for(false, Method::GET, "/a/b"), (false, vec!["plain"]));
+        assert_eq!(called_for(true, Method::GET, "/a/b"), (true, vec!["plain", "awaited"]));
     }
 
     #[test]
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_spells_out_more_is_more_specific() {
+    fn a_rule_that_spells_out_more_is_more_specific() {
         let order = [
             Rule::new(),
             Rule::new().methods([Method::GET]),

@@ -36,5 +36,5 @@ pub use registry::Registry;
 pub(crate) use rejection::Cause;
 pub use rejection::Rejection;
 pub use settings::{ClientShare, Enforcement};
-pub(crate) use settlement::ChargeReceipt;
+pub(crate) use settlement::VerdictReceipt;
 pub use tenants::Tenants;

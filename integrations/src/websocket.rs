@@ -2,8 +2,8 @@
 //!
 //! The handshake is an HTTP request: a [`Throttle`](crate::Throttle) in the middleware limits it, and a
 //! denied client gets a 429 and no connection. For the messages, a [`WsThrottle`] wraps the socket. It is a
-//! stream and a sink, as the socket is, and passes messages as a `Throttle` of their own decides: any
-//! strategy, any storage.
+//! stream and a sink, as the socket is, and passes the messages that another `Throttle` admits, with any
+//! strategy and any storage.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -15,7 +15,7 @@
 //! # trait Socket: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin {}
 //! # async fn chat(socket: impl Socket) -> Result<(), Box<dyn std::error::Error>> {
 //!
-//! // Once for all connections: how much is allowed, and what happens to a message beyond that.
+//! // Once for all connections: the limit, and the action for a message beyond it.
 //! let messages = Throttle::in_memory("chat", FixedWindow::new(rate!("30/min"))).build()?;
 //! let policy = Arc::new(WsPolicy::new(Tokio).action(WsAction::Notice));
 //!
@@ -39,26 +39,24 @@
 //!
 //! The last one uses the throttle's identifier and functions, and returns `None` for an exempt client.
 //!
-//! A program that prefers to check by hand, before any action on the connection, calls
-//! [`client.check()`](crate::Client::check) and needs nothing of this module.
+//! To check a message by hand, call [`client.check()`](crate::Client::check); that needs no `WsThrottle`.
 //!
 //! # Guarantees
 //!
-//! * Only data messages are counted. Pings, pongs and closes pass as they come, also past a message that
-//!   waits.
+//! * Only data messages are counted. Pings and pongs pass as they come, also past a message that waits. A
+//!   close passes after the messages before it.
 //! * At most two messages are held: one that waits for the storage or for its turn, and the next one. Then
 //!   nothing more is read, so that the peer's own socket fills up. A connection that ends in the meantime is
 //!   noticed when reading resumes.
-//! * All that is held lives in the [`WsThrottle`]: dropping a future of its stream loses no message and reads
-//!   none by halves.
+//! * Held messages are stored in the [`WsThrottle`]: dropping a future of its stream loses no message.
 //! * Reading pauses for at most [`max_delay`](WsPolicy::max_delay) in total, even if the storage never
-//!   answers. The budget recovers only as fast as time passes in which reading is not paused. So a ping
-//!   behind waiting messages is answered within that time.
+//!   answers. The budget recovers at the pace of the time in which reading is not paused. So waiting messages
+//!   delay the answer to a ping behind them by at most that time.
 //! * A connection that either side closes is closed as the protocol requires: both sides send a close frame.
-//! * At most one [notice](WsNotices) is sent in a window for dropped messages, and at most one is in flight:
-//!   nothing piles up for a peer that does not read.
-//! * A peer that keeps sending messages that are dropped does not starve other tasks: after 64 of them the
-//!   stream yields to the executor.
+//! * By default at most one [notice](WsNotices) is sent in a window for dropped messages. At most one is in
+//!   flight, so notices do not pile up for a peer that does not read.
+//! * A peer that floods the connection does not starve other tasks: after 64 dropped messages the stream
+//!   yields to the executor.
 //! * An admitted message is decided without an allocation if the storage is in this process.
 //!
 //! [client]: crate::Throttle::client

@@ -7,8 +7,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Runtime;
 
-/// A runtime that can open TCP connections, as the storages on servers need it. Implement it beside
-/// [`Runtime`] if your runtime is none of tokio, smol and async-std.
+/// A runtime that can open TCP connections, which storages on servers need. Implement it beside [`Runtime`]
+/// for a runtime other than tokio, smol and async-std.
 ///
 /// * `address` is a host and a port, such as `cache.internal:11211` or `[::1]:11211`. The name lookup MUST
 ///   NOT block other tasks. All addresses of a name MUST be tried, one after another.
@@ -33,7 +33,7 @@ pub trait Connect: Runtime {
     /// Opens a connection.
     ///
     /// Waits for the name lookup and for the server, for as long as the operating system does, which can be
-    /// minutes: put it under a [`timeout`](Runtime::timeout). Dropping the future leaves no connection open.
+    /// minutes: bound it by a [`timeout`](Runtime::timeout). Dropping the future leaves no connection open.
     ///
     /// # Errors
     ///

@@ -1,26 +1,25 @@
 //! The interface between traffik and async runtimes, with a small implementation for each runtime.
 //!
-//! No other part of traffik names a runtime. Whatever waits takes a [`Runtime`] or a
-//! [`Timer`](traffik_core::Timer), and whatever needs a server takes a runtime that can [`Connect`]. There is
-//! no default: the program chooses one.
+//! A type that waits takes a [`Runtime`] or a [`Timer`](traffik_core::Timer), and a type that needs a server
+//! takes a runtime that can [`Connect`]. There is no default: the program chooses a runtime.
 //!
 //! | runtime | feature | choose it |
 //! |---|---|---|
 //! | `Tokio` | `tokio` | in programs on tokio |
 //! | `Smol` | `smol` | in programs on smol |
 //! | `AsyncStd` | `async-std` | in programs that already use async-std, which its authors discontinued |
-//! | `Manual` | `manual` | in tests, also of your own: its time is virtual |
+//! | `Manual` | `manual` | in tests: its time is virtual |
 //! | embassy | `embassy-time` | in firmware: time only, by `EmbassyClock` |
 //!
 //! For another runtime, implement [`Runtime`].
 //!
 //! Embassy is no [`Runtime`]: firmware has no sockets of an operating system, and cannot spawn a future whose
-//! type is unknown when the program is built. The crate's core has a clock and a timer for it, so that a
-//! limiter can wait without an operating system.
+//! type is unknown when the program is built. `EmbassyClock` in `traffik-core` is a clock and a timer for it,
+//! so that a limiter can wait without an operating system.
 //!
 //! # Tests by runtime
 //!
-//! The bodies of these tests are written once, for any runtime, and run on each of these:
+//! These tests are written once, for any runtime, and run on the runtimes in the columns:
 //!
 //! | test | `Tokio` | `Smol` | `AsyncStd` | `Manual` |
 //! |---|---|---|---|---|

@@ -18,15 +18,15 @@ use crate::Runtime;
 /// wait, and every run is the same.
 ///
 /// It is both a runtime and a clock for storages. Clones share the time and the tasks. The call that moves
-/// time runs the spawned tasks: sleeps end one at a time, in the order of their times, and those of one time
-/// in the order of their calls. Between two of them, every task that is ready runs. One task runs at a time,
-/// in the order in which they were woken.
+/// time runs the spawned tasks. Sleeps end one at a time, in the order of their times; sleeps that end at the
+/// same time end in the order of their calls. Between two sleeps, every task that is ready runs. One task
+/// runs at a time, in the order in which the tasks were woken.
 ///
 /// * [`advance`](Self::advance) moves time by a given duration, [`run`](Self::run) by as much as a future
 ///   needs.
 /// * The unit of time is the microsecond: a sleep is rounded up to a whole one.
 /// * A sleep until [`Timestamp::MAX`] or beyond never ends.
-/// * It cannot connect, since servers do not follow virtual time. A test with real servers takes a real
+/// * It cannot connect, since servers do not follow virtual time. A test with real servers takes another
 ///   runtime, and may take this one as the clock of a storage.
 ///
 /// ```
@@ -110,7 +110,7 @@ impl Manual {
     pub fn advance(&self, by: Duration) {
         let until = self.now() + by;
         loop {
-            // Every task that is ready runs before time moves, so no task sees a later time than it has to.
+            // Every task that is ready runs before time moves, so that no task sees too late a time.
             while self.shared.tasks.try_tick() {}
             match self.shared.advance_to_alarm(until) {
                 Some(waker) => waker.wake(),
@@ -122,12 +122,13 @@ impl Manual {
         time.now = time.now.max(until);
     }
 
-    /// Runs a future to its end together with the spawned tasks, and moves time to the next sleep's end
-    /// whenever all of them wait.
+    /// Runs a future to its end together with the spawned tasks. Moves time to the end of the next sleep
+    /// whenever the future and all tasks wait. Blocks the thread.
     ///
     /// # Errors
     ///
-    /// Fails with [`Stalled`] if all of them wait and none sleeps. The future is dropped; spawned tasks stay.
+    /// Fails with [`Stalled`] if the future and all tasks wait, and none of them sleeps. The future is then
+    /// dropped; spawned tasks stay.
     pub fn run<F: Future>(&self, future: F) -> Result<F::Output, Stalled> {
         let woken = Arc::new(WakeFlag(AtomicBool::new(true)));
         let (mut future, waker) = (pin!(future), Waker::from(Arc::clone(&woken)));
@@ -218,7 +219,7 @@ impl fmt::Debug for Manual {
 impl ManualState {
     /// Locks the time.
     fn time(&self) -> MutexGuard<'_, VirtualTime> {
-        // No code panics under the lock, so a poisoned one is whole.
+        // No code panics under the lock, so the time of a poisoned lock is whole.
         self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -251,8 +252,8 @@ impl Future for ManualSleep {
             return Poll::Ready(());
         }
         let before = time.alarms.insert(self.alarm, context.waker().clone());
-        // Dropping a waker can drop a task, and with it another sleep, which locks the time: not under the
-        // lock.
+        // Dropping a waker can drop a task, and with it another sleep, which locks the time. So the lock ends
+        // first.
         drop(time);
         drop(before);
         Poll::Pending

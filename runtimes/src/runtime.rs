@@ -12,7 +12,7 @@ use traffik_core::Timer;
 /// implement the trait for another.
 ///
 /// * `sleep`, from [`Timer`], MUST NOT complete before [`now`](Self::now) has advanced by its duration.
-/// * A spawned future MUST run without being awaited.
+/// * A spawned future MUST run although nothing awaits it.
 /// * Methods MUST NOT block. A clone MUST be the same runtime.
 ///
 /// ```
@@ -51,12 +51,12 @@ pub trait Runtime: Timer + Clone + Send + Sync + 'static {
     /// Returns the present, by the clock that measures sleeps. It never goes back.
     fn now(&self) -> Instant;
 
-    /// Runs a future to its end in the background. It continues when the caller ends.
+    /// Runs a future to its end in the background. It continues after the caller has ended.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
 
     /// Returns the output of a future that completes within `limit`.
     ///
-    /// Waits for at most `limit`. Dropping this drops the future.
+    /// Waits for at most `limit`. Dropping the returned future drops `future`.
     ///
     /// # Errors
     ///
@@ -109,8 +109,8 @@ impl std::error::Error for Elapsed {}
 
 /// The ticks at whole periods from a start, made by [`Runtime::interval`].
 ///
-/// A late tick does not delay the ticks after it. A late call completes at once, one time for all missed
-/// ticks, and the next call completes when its tick is due.
+/// Choose it for work that repeats. A late tick does not delay the ticks after it. A late call completes at
+/// once, one time for all missed ticks, and the next call completes when its tick is due.
 ///
 /// ```
 /// # #[cfg(feature = "manual")] {

@@ -10,12 +10,12 @@ use traffik_core::Timer;
 
 use crate::{Connect, Runtime};
 
-/// The tokio runtime, for programs on tokio. Where tokio's time is paused, as in its tests, so is this.
+/// The tokio runtime, for programs on tokio. Its time is tokio's, which tests can pause.
 ///
 /// # Panics
 ///
-/// Sleeping, spawning and connecting panic outside of a tokio runtime. Sleeping panics without its time
-/// driver, and connecting without its I/O driver, too: build it with `enable_all`.
+/// Sleeping, spawning and connecting panic outside a tokio runtime. Sleeping also panics if the runtime has
+/// no time driver, and connecting if it has no I/O driver: build the runtime with `enable_all`.
 ///
 /// ```
 /// # use std::time::Duration;

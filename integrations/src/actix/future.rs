@@ -22,8 +22,8 @@ pin_project! {
     /// middleware; programs need not name it.
     ///
     /// It waits for the throttle, if that has to wait, and then for the service behind. It boxes nothing
-    /// unless the throttle waits. Dropping it drops the request: a charge that was made stays, and a turn
-    /// that has not come is given up.
+    /// unless the throttle waits. Dropping it drops the request and gives up a turn that has not come.
+    /// Without a turn, a charge that was made stays.
     ///
     /// ```
     /// # #[cfg(feature = "actix")] {
@@ -128,7 +128,7 @@ fn conclude<G: Admission, B>(
             let Completion { before, meter } = head::leave(admission, permit, &mut response);
             (before, Ok(response.map_body(|_, body| ResponseBody::of(body, meter))))
         }
-        // The response of an error can be made only once, and an outer middleware makes it: only the status
+        // An outer middleware makes the response of an error, and can make it only once. So only the status
         // is read here.
         Err(error) => {
             let status = error.as_response_error().status_code();

@@ -1,7 +1,7 @@
 //! Conversion of requests and responses of `http` 0.2 to those of `http` 1, and back.
 //!
-//! Neither version can share the other's values, so a head is copied: the target and the header values go
-//! into one buffer, which the new values share.
+//! The two versions cannot share values, so a head is copied: the target and the header values go into one
+//! buffer, which the new values share.
 
 use std::io::Write;
 use std::mem;
@@ -81,8 +81,8 @@ pub(super) fn leave<G: Admission, B>(
     let (_, before) = headers(Vec::new(), 0, response.headers()).unwrap_or_default();
     let mut head = head_with(response.status(), before);
     // Functions of the response read its extensions, such as a failure that a handler put there.
-    let noted = response.response_mut().extensions_mut().remove::<Extensions>();
-    head.extensions = noted.unwrap_or_default();
+    let extensions = response.response_mut().extensions_mut().remove::<Extensions>();
+    head.extensions = extensions.unwrap_or_default();
     let completion = admission.leave(permit, &mut head);
     if !head.extensions.is_empty() {
         response.response_mut().extensions_mut().insert(mem::take(&mut head.extensions));

@@ -9,20 +9,21 @@ use http::Extensions;
 
 use crate::RateLimitStatus;
 
-/// The status of the innermost throttle that wrote one on the request.
+/// Extracts the status of the innermost throttle that exposes one.
 ///
-/// Extraction fails with status 500 if there is none: the throttle was built without
-/// [`expose`](crate::ThrottleBuilder::expose), or did not apply. Extract an `Option` where that can happen.
+/// Extraction fails with status 500 if no throttle does: it was built without
+/// [`expose`](crate::ThrottleBuilder::expose), or did not count the request. Extract an `Option` where that
+/// can happen.
 impl FromRequest for RateLimitStatus {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let noted = request.extensions();
-        let innermost = noted.get::<Extensions>().and_then(|noted| Self::all(noted).last().cloned());
+        let outer = request.extensions();
+        let innermost = outer.get::<Extensions>().and_then(|own| Self::all(own).last().cloned());
         ready(innermost.ok_or_else(|| {
             ErrorInternalServerError(
-                "the request has no RateLimitStatus; build the throttle with expose(), or extract an Option",
+                "no throttle exposes the status of the client; build one with expose(), or extract an Option",
             )
         }))
     }

@@ -7,7 +7,7 @@ use traffik_core::storage::BoxFuture;
 use traffik_core::{ErasedKey, Outcome};
 
 use super::contract::{Disclosure, ErrorOutcome, Evaluation, EvaluationPart, NotDecided};
-use super::decide::{decide, sit_out};
+use super::decide::{await_turn, decide};
 use crate::http::denial::{Denial, Handler};
 use crate::http::headers::{self, HeaderFormat, Policies};
 use crate::http::request::RequestParts;
@@ -30,7 +30,7 @@ use crate::throttle::{Cause, Profile};
 pub struct SetPermit {
     pub(crate) parts: Vec<Box<dyn EvaluationPart>>,
     pub(crate) beside: Option<BoxFuture<'static, ()>>,
-    /// The reason why some throttles did not decide, if some did not.
+    /// The reason why a throttle did not decide, if there is such a throttle.
     pub(crate) not_decided: Option<NotDecided>,
 }
 
@@ -50,7 +50,7 @@ pub struct WaitOutcome(pub(super) WaitStage);
 
 pub(super) enum WaitStage {
     Decision(Evaluation, Option<NotDecided>),
-    /// The outcomes of throttles that failed, and the parts of all others.
+    /// The reactions of the throttles that failed, and the parts of all others.
     Remedies(Vec<ErrorOutcome>, Vec<Box<dyn EvaluationPart>>, Option<NotDecided>),
     Turn(SetPermit),
     Answer(Response<Bytes>),
@@ -64,7 +64,7 @@ impl WaitOutcome {
         Self(WaitStage::Decision(decided.await, not_decided))
     }
 
-    /// Returns the cause of a rejection; `None` for an admission and for what is not decided yet.
+    /// Returns the cause of a rejection; `None` for an admission, and for a stage after the decision.
     pub(super) fn cause(&self) -> Option<Cause> {
         let WaitStage::Decision(decided, _) = &self.0 else { return None };
         match decided {
@@ -100,7 +100,7 @@ fn follow(
             match pause {
                 None => Action::Pass(admitted),
                 Some(pause) => Action::Wait(Box::pin(async move {
-                    sit_out(&pause, &mut admitted.parts).await;
+                    await_turn(&pause, &mut admitted.parts).await;
                     WaitOutcome(WaitStage::Turn(admitted))
                 })),
             }
@@ -122,8 +122,8 @@ fn follow(
         }
         Evaluation::Refused(refusal) => Action::Answer(refusal.response()),
         Evaluation::Failed { failed, others } => {
-            let asked = failed.into_iter().map(|(failing, failure)| failing(Some(request), &failure));
-            let outcomes: Vec<_> = asked.collect();
+            let reactions = failed.into_iter().map(|(failing, failure)| failing(Some(request), &failure));
+            let outcomes: Vec<_> = reactions.collect();
             if !outcomes.iter().any(|outcome| matches!(outcome, ErrorOutcome::Later(_))) {
                 return recover(outcomes, others, not_decided);
             }
@@ -138,7 +138,7 @@ fn follow(
     }
 }
 
-/// Continues after some throttles have failed: answers the request, or asks the other throttles.
+/// Continues after some throttles have failed: answers the request, or checks it with the other throttles.
 fn recover(
     outcomes: Vec<ErrorOutcome>,
     others: Vec<Box<dyn EvaluationPart>>,
@@ -147,10 +147,10 @@ fn recover(
     let mut answer = None;
     for outcome in outcomes {
         match outcome {
-            // A throttle that lets everybody pass when it fails is out of the matter.
+            // A throttle whose `OnError` lets the request pass takes no further part.
             ErrorOutcome::Passes(open) => not_decided = Some(open.or(not_decided)),
             ErrorOutcome::Answered(first) => drop(answer.get_or_insert(first)),
-            // It was waited for.
+            // Never here: `follow` awaits these first.
             ErrorOutcome::Later(_) => {}
         }
     }
@@ -160,7 +160,7 @@ fn recover(
     }
 }
 
-/// Answers a request that a throttle denies, with the limits of all throttles that were asked.
+/// Answers a request that a throttle denies, with the limits of all throttles of the evaluation.
 #[inline(always)]
 pub(crate) fn denied<P>(
     request: RequestParts<'_>,
@@ -215,8 +215,8 @@ fn write_limits(throttles: &[Disclosure<'_>], headers: &mut HeaderMap) {
 }
 
 impl SetPermit {
-    /// Notes the identity and the status of the client in the request's extensions. Returns the future to
-    /// poll while the service handles the request, such as a slow shadow.
+    /// Writes the identity and the status of the client into the request's extensions. Returns the future to
+    /// poll while the service handles the request, such as the check of a remote shadow.
     pub(crate) fn mark(&mut self, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
         self.parts.iter_mut().for_each(|part| part.mark(extensions));
         self.beside.take()

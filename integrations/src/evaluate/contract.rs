@@ -1,4 +1,4 @@
-//! Types that evaluations of one throttle, of several and of a message share.
+//! Types that the evaluations of one throttle, of several throttles and of a message share.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ pub(crate) enum Ruling<W> {
     Pass,
     /// Passes after this wait.
     Wait(W),
-    /// Is denied for this long: the limit admits with a delay, and nothing can wait. The charge is
+    /// Denies for this long: the limit admits with a delay for which the request cannot wait. The charge is
     /// refunded.
     TurnAway(Duration),
-    /// Is denied.
+    /// Denies.
     Deny,
 }
 
@@ -36,17 +36,18 @@ impl<W> Ruling<W> {
     /// Rules on an outcome. `wait` makes the wait for a turn, and returns `None` where that is impossible.
     #[inline(always)]
     pub(crate) fn of(outcome: Outcome, enforced: bool, wait: impl FnOnce(Duration) -> Option<W>) -> Self {
-        // A shadow passes whatever the limit says, and never waits: it must not be felt.
+        // Without enforcement the request passes and never waits, whatever the outcome is.
         match outcome {
             _ if !enforced => Self::Pass,
             Outcome::Allow { after } if after.is_zero() => Self::Pass,
-            // An admission with a delay that nobody can wait for becomes a denial, and its charge a refund.
+            // An admission with a delay that cannot be waited for becomes a denial, and its charge is
+            // refunded.
             Outcome::Allow { after } => wait(after).map_or(Self::TurnAway(after), Self::Wait),
             Outcome::Deny { .. } | Outcome::Never => Self::Deny,
         }
     }
 
-    /// Returns the word for it that observers receive.
+    /// Returns the outcome that observers receive.
     pub(crate) const fn seen(&self, outcome: Outcome) -> RequestOutcome {
         match (self, outcome) {
             (Self::Pass, Outcome::Allow { .. }) => RequestOutcome::Allowed,
@@ -70,7 +71,7 @@ pub(crate) fn at_least(outcome: Outcome, min_wait: Duration) -> Outcome {
     }
 }
 
-/// An operation that an evaluation asks of a throttle's storage.
+/// An operation of an evaluation on a throttle's storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// Decides without charging.
@@ -79,11 +80,11 @@ pub(crate) enum Question {
     Check,
     /// Refunds the charge, and returns the figures after that.
     Refund,
-    /// Reads the figures without the request.
-    Rest,
+    /// Reads the current figures, as if the request cost nothing.
+    Status,
 }
 
-/// One throttle, of any type, asked about one request, with its last answer.
+/// One throttle, of any type, in the evaluation of one request, with its last verdict.
 pub(crate) trait EvaluationPart: Any + Send {
     fn profile(&self) -> &Profile;
     fn is_local(&self) -> bool;
@@ -99,7 +100,7 @@ pub(crate) trait EvaluationPart: Any + Send {
     fn is_answered(&self) -> bool;
     /// Polls the operation under way and keeps its verdict. Ready at once if none is under way.
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BackendError>>;
-    /// Reports whether the throttle holds a charge that was not refunded.
+    /// Reports whether the request is charged, without a refund so far.
     fn is_charged(&self) -> bool;
     /// Starts to refund the charge, if there is one, and keeps the last verdict. Returns the future to
     /// await if no spawner runs it.
@@ -115,8 +116,7 @@ pub(crate) trait EvaluationPart: Any + Send {
     fn delay(&self) -> Duration;
     /// Polls for a sooner turn.
     fn poll_sooner(&mut self, context: &mut Context<'_>) -> Poll<()>;
-    /// Leaves the queue when the turn has come. A part that is dropped or refunded before gives its turn
-    /// up.
+    /// Leaves the queue when the turn has come. A part that is dropped or refunded earlier gives up its turn.
     fn take_turn(&mut self);
 
     /// Returns the facts that answers and headers show.
@@ -125,7 +125,7 @@ pub(crate) trait EvaluationPart: Any + Send {
     /// Reports the verdict to observers; `can_wait` says whether a delay is waited for. With a failure,
     /// reports that instead, for a throttle that does not choose the reaction.
     fn report(&self, failure: Option<&BackendError>, can_wait: bool);
-    /// Notes the identity and the status of the client in the request's extensions.
+    /// Writes the identity and the status of the client into the request's extensions.
     fn mark(&mut self, extensions: &mut Extensions);
     /// Settles charges that depend on the response.
     fn close(self: Box<Self>, response: &Parts) -> Completion;
@@ -139,19 +139,19 @@ pub(crate) struct Disclosure<'a> {
     pub(crate) limits: Policies<'a>,
 }
 
-/// The result of asking throttles.
+/// The result of an evaluation.
 pub(crate) enum Evaluation {
-    /// All admit; the request waits for its turn if there is a delay.
+    /// All throttles admit; the request waits for its turn if there is a delay.
     Admitted {
         parts: Vec<Box<dyn EvaluationPart>>,
         pause: Option<Arc<DelayTimer>>,
         beside: Option<BoxFuture<'static, ()>>,
     },
-    /// One denies, and none is charged.
+    /// A throttle denies, and the charges of the others are refunded.
     Denied { parts: Vec<Box<dyn EvaluationPart>>, first: usize, outcome: Outcome },
     /// A function of the request refuses it.
     Refused(Refusal),
-    /// Some have failed, and none is charged.
+    /// Some throttles have failed, and the charges of the others are refunded.
     Failed { failed: Vec<(Failing, BackendError)>, others: Vec<Box<dyn EvaluationPart>> },
 }
 
@@ -162,7 +162,7 @@ pub(crate) type Failing = Box<dyn FnOnce(Option<RequestParts<'_>>, &BackendError
 pub(crate) enum ErrorOutcome {
     Passes(NotDecided),
     Answered(Response<Bytes>),
-    /// An asynchronous `OnError` function is running; the future returns one of the others.
+    /// An asynchronous `OnError` function is running; the future returns one of the variants above.
     Later(BoxFuture<'static, ErrorOutcome>),
 }
 
@@ -184,7 +184,7 @@ pub(crate) struct NotDecided {
 }
 
 impl NotDecided {
-    /// Returns the one of two that matters more to a client.
+    /// Returns the one of two reasons that matters more to a client.
     pub(crate) fn or(self, other: Option<Self>) -> Self {
         // Origins that headers show weigh more than others; then the order of `Origin` decides, the worst
         // last.

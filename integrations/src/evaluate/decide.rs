@@ -13,9 +13,9 @@ use crate::middleware::background::{BackgroundFuture, spawn_or_return};
 use crate::middleware::body::in_turn;
 use crate::throttle::DelayTimer;
 
-/// Asks all throttles. With a spawner, an evaluation of several throttles goes on after its caller has
-/// dropped it. Otherwise a client that one throttle denies could use up the others by disconnecting in
-/// time.
+/// Evaluates a request. With a spawner, an evaluation of several throttles continues when its caller drops
+/// it. Otherwise a client that one throttle denies could use up the others, by disconnecting before they are
+/// refunded.
 pub(crate) fn decide(parts: Vec<Box<dyn EvaluationPart>>) -> BoxFuture<'static, Evaluation> {
     let waits = parts.len() > 1 && parts.iter().any(|part| !part.is_local());
     match parts.iter().find_map(|part| part.profile().spawner.clone()).filter(|_| waits) {
@@ -27,8 +27,8 @@ pub(crate) fn decide(parts: Vec<Box<dyn EvaluationPart>>) -> BoxFuture<'static, 
 /// Peeks at local throttles, then charges the remote ones, then the local ones.
 async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     let (mut parts, shadows): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_enforced());
-    // A peek at a local throttle, or at a cached denial, is free. It saves remote calls and refunds when it
-    // denies. With one throttle it would only repeat the check.
+    // A peek at a local throttle, or at a cached denial, calls no remote storage. If it denies, it saves
+    // remote calls and refunds. With one throttle it would only repeat the check.
     let several = parts.len() > 1;
     let mut denies = false;
     for at in 0..parts.len() {
@@ -37,7 +37,7 @@ async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
             denies |= part.is_denied_already();
             continue;
         }
-        if let Err(failure) = asked(&mut **part, Question::Peek).await {
+        if let Err(failure) = perform(&mut **part, Question::Peek).await {
             return failed(parts, shadows, at, failure).await;
         }
         denies |= !is_admitted(&**part);
@@ -50,7 +50,7 @@ async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     for local in [false, true] {
         for at in 0..parts.len() {
             let Some(part) = parts.get_mut(at).filter(|part| part.is_local() == local) else { continue };
-            if let Err(failure) = asked(&mut **part, Question::Check).await {
+            if let Err(failure) = perform(&mut **part, Question::Check).await {
                 return failed(parts, shadows, at, failure).await;
             }
             if !is_admitted(&**part) {
@@ -61,8 +61,8 @@ async fn ask(parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     admitted(parts, shadows).await
 }
 
-/// Runs one operation, and waits for its answer.
-async fn asked(part: &mut dyn EvaluationPart, ask: Question) -> Result<(), BackendError> {
+/// Runs one operation of a part, and waits for its answer.
+async fn perform(part: &mut dyn EvaluationPart, ask: Question) -> Result<(), BackendError> {
     part.ask(ask);
     poll_fn(|context| part.poll_answer(context)).await
 }
@@ -81,7 +81,7 @@ fn is_admitted(part: &dyn EvaluationPart) -> bool {
     part.outcome().is_some_and(|outcome| outcome.is_allowed())
 }
 
-/// Handles the admission by all: finds the longest delay, and asks the shadows.
+/// Handles the admission by all throttles: finds the longest delay, and checks the shadows.
 async fn admitted(
     mut parts: Vec<Box<dyn EvaluationPart>>,
     shadows: Vec<Box<dyn EvaluationPart>>,
@@ -140,7 +140,7 @@ async fn admitted(
 
 /// Waits for the longest delay of all parts. The delay gets shorter when a request in front gives up its
 /// turn.
-pub(crate) async fn sit_out(pause: &DelayTimer, parts: &mut [Box<dyn EvaluationPart>]) {
+pub(crate) async fn await_turn(pause: &DelayTimer, parts: &mut [Box<dyn EvaluationPart>]) {
     let left =
         |parts: &[Box<dyn EvaluationPart>]| parts.iter().map(|part| part.delay()).max().unwrap_or_default();
     let mut sleep = (pause.sleep)(left(parts));
@@ -162,7 +162,8 @@ async fn observe(shadow: &mut dyn EvaluationPart) {
     shadow.report(answer.as_ref().err(), true);
 }
 
-/// Handles a denial: refunds the other charges, and reads the figures of the others without the request.
+/// Handles a denial: refunds the charges, and reads the current figures of the local throttles that were not
+/// charged.
 async fn denied(mut parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
     let denies = |part: &dyn EvaluationPart| part.outcome().filter(|outcome| !outcome.is_allowed());
     let first = parts.iter().position(|part| denies(&**part).is_some()).unwrap_or(0);
@@ -175,11 +176,11 @@ async fn denied(mut parts: Vec<Box<dyn EvaluationPart>>) -> Evaluation {
                 continue;
             }
             None if part.is_charged() => Question::Refund,
-            None if part.is_local() => Question::Rest,
+            None if part.is_local() => Question::Status,
             None => continue,
         };
-        // A charge whose refund fails stays; it expires with its state.
-        let _ = asked(&mut **part, ask).await;
+        // A charge whose refund fails stays until the strategy has drained it.
+        let _ = perform(&mut **part, ask).await;
     }
     Evaluation::Denied { parts, first, outcome }
 }
@@ -191,10 +192,10 @@ async fn failed(
     at: usize,
     failure: BackendError,
 ) -> Evaluation {
-    // The refunds are awaited: `OnError` may ask the other throttles again at once, and needs their true
-    // figures.
+    // The refunds are awaited: if `OnError` lets the request pass, the other throttles check it again at
+    // once, and need their true figures.
     for part in parts.iter_mut().rev().filter(|part| part.is_charged()) {
-        let _ = asked(&mut **part, Question::Refund).await;
+        let _ = perform(&mut **part, Question::Refund).await;
     }
     let failing = parts.remove(at);
     parts.extend(shadows);

@@ -16,7 +16,7 @@ use super::contract::{ErrorOutcome, Ruling, at_least};
 use super::decide::decide;
 use super::permit::Permit;
 use super::planned::PlannedThrottle;
-use super::set::{Candidate, MatchPolicy, PendingPart, find_out};
+use super::set::{Candidate, MatchPolicy, PendingPart, evaluate_candidates};
 use crate::http::headers;
 use crate::http::request::{RequestError, RequestParts};
 use crate::http::response::SendWhen;
@@ -35,8 +35,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Admission for Throttle<S, M> {
     type Permit = Permit<S, M>;
     type Work = WaitOutcome;
 
-    /// Decides on a request. Allocates nothing if the storage is local, no asynchronous function is to be
-    /// asked and the request passes at once.
+    /// Decides on a request. Allocates nothing if the storage is local, no asynchronous function is called
+    /// and the request passes at once.
     fn enter(&self, request: RequestParts<'_>) -> Next<S, M> {
         match self.prepare(request, None) {
             MaybePlan::Ready(plan) => self.decide(request, plan, |_| {}),
@@ -45,7 +45,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Admission for Throttle<S, M> {
                 let throttle = self.clone();
                 let part = PendingPart::Later(Box::pin(async move { throttle.pending(planned.await) }));
                 let applies = Applicability::Yes(Rank::default());
-                Action::Wait(Box::pin(find_out(vec![Candidate { applies, part }], MatchPolicy::All)))
+                Action::Wait(Box::pin(evaluate_candidates(
+                    vec![Candidate { applies, part }],
+                    MatchPolicy::All,
+                )))
             }
         }
     }
@@ -58,23 +61,23 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Admission for Throttle<S, M> {
         }
     }
 
-    fn mark(&self, pass: &mut Permit<S, M>, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
-        pass.mark(self, extensions);
-        pass.beside.take()
+    fn mark(&self, permit: &mut Permit<S, M>, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>> {
+        permit.mark(self, extensions);
+        permit.beside.take()
     }
 
-    fn leave(&self, pass: Permit<S, M>, response: &mut Parts) -> Completion {
-        match &pass.verdict {
-            Some(_) if pass.origin == Origin::Shadow => {}
+    fn leave(&self, permit: Permit<S, M>, response: &mut Parts) -> Completion {
+        match &permit.verdict {
+            Some(_) if permit.origin == Origin::Shadow => {}
             Some(verdict) => self.0.profile.answers.write(verdict, &mut response.headers),
-            None => self.0.profile.answers.format.write_origin(pass.origin, &mut response.headers),
+            None => self.0.profile.answers.format.write_origin(permit.origin, &mut response.headers),
         }
-        pass.close(self, response)
+        permit.close(self, response)
     }
 }
 
-// Inlined into their callers, so that a plan is not moved from one to the next. That saves a tenth of a
-// throttle's time for a request.
+// Some of these are inlined into their callers, so that a plan is not moved from one to the next. That saves
+// a tenth of a throttle's time for a request.
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Checks a planned request; `note` receives the cause if it is known at once that the request does not
     /// pass.
@@ -145,7 +148,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         answer::denied(request, profile, &plan.client, &limits, outcome, write, add_own)
     }
 
-    /// Passes a check that is under way to the engine.
+    /// Hands a check that is under way over to the engine.
     fn evaluate(&self, plan: Plan<S, M>, reply: Reply<S::Verdict>, began: Option<Instant>) -> Next<S, M> {
         let planned = PlannedThrottle::new(self.clone(), Arc::new(plan)).checking(reply, began);
         Action::Wait(Box::pin(WaitOutcome::decision(decide(vec![Box::new(planned)]), None)))
@@ -154,15 +157,15 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Converts an admission by the engine.
     fn admitted(&self, SetPermit { parts, beside, not_decided }: SetPermit) -> Permit<S, M> {
         let part = parts.into_iter().next().map(|part| part as Box<dyn Any>);
-        let pass = match part.and_then(|part| part.downcast::<PlannedThrottle<S, M>>().ok()) {
+        let permit = match part.and_then(|part| part.downcast::<PlannedThrottle<S, M>>().ok()) {
             Some(planned) => {
-                let PlannedThrottle { plan, said, .. } = *planned;
-                said.map(|verdict| Permit::of(self, &plan, verdict))
+                let PlannedThrottle { plan, verdict, .. } = *planned;
+                verdict.map(|verdict| Permit::of(self, &plan, verdict))
             }
             None => None,
         };
         let origin = not_decided.map_or(Origin::Shadow, |not_decided| not_decided.origin);
-        Permit { beside, ..pass.unwrap_or_else(|| Permit::uncounted(origin)) }
+        Permit { beside, ..permit.unwrap_or_else(|| Permit::uncounted(origin)) }
     }
 
     /// Handles a failure of the storage or of a function of the request.
@@ -182,7 +185,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         }
     }
 
-    /// Acts on a request that the throttle does not ask about.
+    /// Acts on a request without a plan.
     fn skipped(&self, request: RequestParts<'_>, skipped: Skipped) -> Next<S, M> {
         self.report_skipped(&skipped);
         match skipped.reason {
@@ -198,25 +201,24 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Checks a request as the middleware does, and charges it.
     ///
-    /// Choose it in a handler that limits something of its own. Returns a permit whose `verdict()` and
+    /// Choose it in a handler whose work has a separate limit. Returns a permit whose `verdict()` and
     /// `origin()` show the decision. Call [`finish`](Self::finish) with the permit and the response if the
-    /// throttle sends headers, or depends on the response by
-    /// [`charge_if`](crate::ThrottleBuilder::charge_if) or
-    /// [`settle_by`](crate::ThrottleBuilder::settle_by).
+    /// throttle sends headers, or depends on the response by [`charge_if`](crate::ThrottleBuilder::charge_if)
+    /// or [`settle_by`](crate::ThrottleBuilder::settle_by).
     ///
-    /// The future waits for the storage (without a bound of its own; give the storage a timeout), for
-    /// asynchronous functions of the request, and for the delay of a queueing strategy, at most
+    /// The future waits for the storage (without a bound, so give the storage a timeout), for asynchronous
+    /// functions of the request, and for the delay of a queueing strategy, at most
     /// [`max_delay`](crate::ThrottleBuilder::max_delay). It also waits for the storage of a shadow that has
-    /// no [spawner](crate::ThrottleBuilder::spawner). A future dropped while the storage answers may leave
-    /// the request charged. Dropped during the delay, it gives its turn up.
+    /// no [spawner](crate::ThrottleBuilder::spawner). A future that is dropped before the storage has
+    /// answered may leave the request charged. A future that is dropped during the delay gives up its turn.
     ///
     /// The future holds nothing of the request's body, so an axum handler may await it. Beside an extractor
     /// of the body, such as `Json`, a handler takes the `http::request::Parts` and passes `&parts`.
     ///
     /// # Errors
     ///
-    /// Fails with the [`Rejection`] to answer if the throttle denies or refuses the request, or if a
-    /// failure is not to be ignored ([`on_error`](crate::ThrottleBuilder::on_error)).
+    /// Fails with the [`Rejection`] to answer if the throttle denies or refuses the request, or if it cannot
+    /// decide and [`on_error`](crate::ThrottleBuilder::on_error) does not let the request pass.
     ///
     /// ```
     /// # #[cfg(feature = "axum")] {
@@ -243,7 +245,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         self.hit_at(request.into(), None)
     }
 
-    /// Checks a request at this cost, whatever cost the throttle has; otherwise like [`hit`](Self::hit).
+    /// Checks a request at this cost, in place of the throttle's; otherwise like [`hit`](Self::hit).
     ///
     /// Waits as [`hit`](Self::hit) does, and leaves the same behind when it is dropped.
     ///
@@ -282,12 +284,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         };
         loop {
             match step {
-                Action::Pass(mut pass) => {
+                Action::Pass(mut permit) => {
                     // The middleware would poll it beside the service; here there is nothing to run beside.
-                    if let Some(beside) = pass.beside.take() {
+                    if let Some(beside) = permit.beside.take() {
                         beside.await;
                     }
-                    return Ok(pass);
+                    return Ok(permit);
                 }
                 Action::Answer(response) => {
                     let cause = cause.unwrap_or(Cause::Refused(None));
@@ -310,9 +312,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// [`settle_by`](crate::ThrottleBuilder::settle_by), is settled when the returned body has ended. A
     /// future dropped before that settles in the [background](crate::ThrottleBuilder::spawner), or not at
     /// all without one.
-    pub async fn finish<B>(&self, pass: Permit<S, M>, response: Response<B>) -> Response<ResponseBody<B>> {
+    pub async fn finish<B>(&self, permit: Permit<S, M>, response: Response<B>) -> Response<ResponseBody<B>> {
         let (mut head, body) = response.into_parts();
-        let Completion { before, meter } = self.leave(pass, &mut head);
+        let Completion { before, meter } = self.leave(permit, &mut head);
         if let Some(before) = before {
             before.await;
         }

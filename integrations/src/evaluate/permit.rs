@@ -38,17 +38,17 @@ pub struct Permit<S: Strategy, M> {
     pub(super) origin: Origin,
     /// The future to poll while the service handles the request.
     pub(super) beside: Option<BoxFuture<'static, ()>>,
-    /// The plan, if the response or the service needs it; the usual request needs none.
+    /// The plan, if the response or the service needs it. Most throttles need none.
     pub(super) plan: Option<Arc<Plan<S, M>>>,
 }
 
 impl<S: Strategy, M> Permit<S, M> {
-    /// The permit of a request that was not counted.
+    /// The permit of a request that passes without a verdict.
     pub(super) const fn uncounted(origin: Origin) -> Self {
         Self { verdict: None, origin, beside: None, plan: None }
     }
 
-    /// Returns the verdict; `None` if the request was not counted.
+    /// Returns the verdict; `None` if the request was not counted, or the throttle could not decide.
     #[must_use]
     pub const fn verdict(&self) -> Option<&S::Verdict> {
         self.verdict.as_ref()
@@ -65,14 +65,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Permit<S, M> {
     /// The permit of an admission. It keeps the plan only if something needs that later.
     pub(super) fn of(throttle: &Throttle<S, M>, plan: &Arc<Plan<S, M>>, verdict: S::Verdict) -> Self {
         let origin = plan.origin(&verdict);
-        // Keeping the plan costs a reference count, which the usual request does not need.
+        // Keeping the plan costs a reference count, and most throttles do not need it.
         let plan = throttle.0.needs_more().then(|| Arc::clone(plan));
         Self { verdict: Some(verdict), origin, beside: None, plan }
     }
 
     /// Notes the identity and the status of the client in the request's extensions.
     pub(super) fn mark(&self, throttle: &Throttle<S, M>, extensions: &mut Extensions) {
-        // An identity found here spares throttles further in that have the same cache.
+        // Throttles further in with the same cache then need not call their identifier.
         if let (Some(cache), Some(plan)) = (throttle.0.profile.cache, &self.plan) {
             let identity = Identity::Key(plan.client.clone());
             extensions.get_or_insert_default::<IdentityMemo>().add(cache, identity);
@@ -84,10 +84,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Permit<S, M> {
 
     /// Settles the charge of a request by its response.
     pub(super) fn close(self, throttle: &Throttle<S, M>, response: &Parts) -> Completion {
-        // Only an admission was charged: a shadow's denial has nothing to settle.
+        // Only an admission was charged: a denial that was not enforced has nothing to settle.
         match (self.plan, &self.verdict) {
             (Some(plan), Some(verdict)) if verdict.outcome().is_allowed() => {
-                throttle.left(plan, verdict.receipt(), response)
+                throttle.completion(plan, verdict.receipt(), response)
             }
             _ => Completion::default(),
         }

@@ -21,34 +21,34 @@ use crate::identify::ClientKey;
 use crate::middleware::admission::Completion;
 use crate::middleware::background::{SpawnFn, spawn_or_return};
 use crate::observe::RequestOutcome;
-use crate::throttle::{DelayTimer, Plan, Profile, ChargeReceipt, SkipReason, Skipped, Throttle};
+use crate::throttle::{DelayTimer, Plan, Profile, SkipReason, Skipped, Throttle, VerdictReceipt};
 
 /// A throttle with its plan for one request.
 pub(crate) struct PlannedThrottle<S: Strategy, M> {
     pub(crate) throttle: Throttle<S, M>,
     pub(crate) plan: Arc<Plan<S, M>>,
     /// The last verdict.
-    pub(crate) said: Option<S::Verdict>,
+    pub(crate) verdict: Option<S::Verdict>,
     /// The operation under way.
-    asked: Option<(Question, Reply<S::Verdict>)>,
+    operation: Option<(Question, Reply<S::Verdict>)>,
     charged: bool,
     /// The turn that has not come yet.
     turn: Option<DelayedTurn<S>>,
     began: Option<Instant>,
     took: Option<Duration>,
     /// The permit, kept until the response is there.
-    pass: Option<Permit<S, M>>,
+    permit: Option<Permit<S, M>>,
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> PlannedThrottle<S, M> {
     pub(crate) const fn new(throttle: Throttle<S, M>, plan: Arc<Plan<S, M>>) -> Self {
-        let (said, asked, began, took, pass) = (None, None, None, None, None);
-        Self { throttle, plan, said, asked, charged: false, turn: None, began, took, pass }
+        let (verdict, operation, began, took, permit) = (None, None, None, None, None);
+        Self { throttle, plan, verdict, operation, charged: false, turn: None, began, took, permit }
     }
 
     /// Sets the check that is under way.
     pub(crate) fn checking(self, reply: Reply<S::Verdict>, began: Option<Instant>) -> Self {
-        Self { asked: Some((Question::Check, reply)), began, ..self }
+        Self { operation: Some((Question::Check, reply)), began, ..self }
     }
 }
 
@@ -70,14 +70,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     }
 
     fn is_denied_already(&mut self) -> bool {
-        self.said = self.throttle.known_denial(&self.plan);
-        self.said.is_some()
+        self.verdict = self.throttle.known_denial(&self.plan);
+        self.verdict.is_some()
     }
 
     fn ask(&mut self, ask: Question) {
-        let op = match (ask, &self.said) {
-            // `checking` has started it: a second check would charge twice.
-            (Question::Check, _) if self.asked.is_some() => return,
+        let op = match (ask, &self.verdict) {
+            // `checking` has set a check that is under way: a second one would charge twice.
+            (Question::Check, _) if self.operation.is_some() => return,
             (Question::Check, _) => {
                 self.began = self.profile().begin();
                 Op::Check(self.plan.hit)
@@ -86,28 +86,28 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
             (Question::Refund, Some(verdict)) => Op::Refund(self.plan.hit, verdict.receipt()),
             // Without a verdict there is no receipt, and nothing was charged.
             (Question::Refund, None) => return,
-            (Question::Rest, _) => Op::Peek(self.plan.hit.free()),
+            (Question::Status, _) => Op::Peek(self.plan.hit.free()),
         };
-        // Each operation ends the charge that the last one made: a refund gives it back, and a check follows
-        // a peek.
+        // A check sets this anew when it is answered, a refund takes the charge back, and the other
+        // operations run only without a charge.
         self.charged = false;
-        self.asked = Some((ask, self.throttle.apply(&self.plan, &op)));
+        self.operation = Some((ask, self.throttle.apply(&self.plan, &op)));
     }
 
     fn is_answered(&self) -> bool {
-        matches!(self.asked, None | Some((_, Reply::Ready(_))))
+        matches!(self.operation, None | Some((_, Reply::Ready(_))))
     }
 
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BackendError>> {
-        let Some((ask, reply)) = &mut self.asked else { return Poll::Ready(Ok(())) };
+        let Some((ask, reply)) = &mut self.operation else { return Poll::Ready(Ok(())) };
         let (ask, answer) = (*ask, ready!(Pin::new(reply).poll(context)));
-        self.asked = None;
+        self.operation = None;
         // Invariant: `charged` holds exactly while an admission by a check has not been refunded.
         if ask == Question::Check {
             self.took = self.began.map(|began| began.elapsed());
             self.charged = answer.as_ref().is_ok_and(|verdict| verdict.outcome().is_allowed());
         }
-        Poll::Ready(answer.map(|verdict| self.said = Some(verdict)))
+        Poll::Ready(answer.map(|verdict| self.verdict = Some(verdict)))
     }
 
     fn is_charged(&self) -> bool {
@@ -115,9 +115,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     }
 
     fn give_back(&mut self) -> Option<BoxFuture<'static, ()>> {
-        let receipt = self.said.as_ref().filter(|_| self.charged)?.receipt();
+        let receipt = self.verdict.as_ref().filter(|_| self.charged)?.receipt();
         self.charged = false;
-        // A turn carries its own charge: giving up both would refund twice.
+        // Giving up a turn also refunds its charge: a second refund would be too much.
         match self.turn.take() {
             Some(turn) => spawn_or_return(self.profile().spawner.as_ref(), turn.give_up()?),
             None => self.throttle.give_back(&self.plan, receipt),
@@ -125,7 +125,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     }
 
     fn outcome(&self) -> Option<Outcome> {
-        self.said.as_ref().map(Verdict::outcome)
+        self.verdict.as_ref().map(Verdict::outcome)
     }
 
     fn min_wait(&self) -> Duration {
@@ -134,10 +134,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
 
     fn stand_in_line(&mut self, pause: &DelayTimer) {
         // A shadow or a peek has charged nothing, so it has no turn to give up.
-        if let Some(said) = self.said.as_ref().filter(|_| self.charged) {
+        if let Some(verdict) = self.verdict.as_ref().filter(|_| self.charged) {
             let (throttle, plan) = (self.throttle.clone(), Arc::clone(&self.plan));
             let account = Arc::new(RequestAccount { throttle, plan });
-            self.turn = DelayedTurn::enter(account, self.plan.hit, said, (pause.watch)());
+            self.turn = DelayedTurn::enter(account, self.plan.hit, verdict, (pause.watch)());
         }
     }
 
@@ -155,41 +155,41 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
     }
 
     fn take_turn(&mut self) {
-        // The receipts in the verdict are replaced by those of the turn it leaves with, which may be a sooner
-        // one.
-        if let (Some(turn), Some(said)) = (self.turn.take(), &mut self.said) {
-            turn.leave(said);
+        // The turn may have been exchanged for a sooner one, so its receipts replace those in the verdict.
+        if let (Some(turn), Some(verdict)) = (self.turn.take(), &mut self.verdict) {
+            turn.leave(verdict);
         }
     }
 
     fn disclosure(&self) -> Disclosure<'_> {
         let (profile, client) = (self.profile(), &self.plan.client);
-        let limits = self.said.as_ref().map_or_else(Policies::new, |said| profile.answers.limits(said));
+        let limits =
+            self.verdict.as_ref().map_or_else(Policies::new, |verdict| profile.answers.limits(verdict));
         Disclosure { profile, client, limits }
     }
 
     fn report(&self, failure: Option<&BackendError>, can_wait: bool) {
         // `decide` reports only the failures of shadows; others are reported with their action.
         let origin = if self.plan.enforced { Origin::DegradedClosed } else { Origin::Shadow };
-        match (failure, &self.said) {
+        match (failure, &self.verdict) {
             (Some(failure), _) => {
                 self.throttle.report_failure(Some(&self.plan.client), failure, self.took, origin)
             }
-            (None, Some(said)) => self.throttle.report(&self.plan, said, self.took, can_wait),
+            (None, Some(verdict)) => self.throttle.report(&self.plan, verdict, self.took, can_wait),
             (None, None) => {}
         }
     }
 
     fn mark(&mut self, extensions: &mut Extensions) {
-        let Some(verdict) = self.said.clone() else { return };
+        let Some(verdict) = self.verdict.clone() else { return };
         // Kept for `close`, which runs once the response is there.
-        let pass = Permit::of(&self.throttle, &self.plan, verdict);
-        pass.mark(&self.throttle, extensions);
-        self.pass = Some(pass);
+        let permit = Permit::of(&self.throttle, &self.plan, verdict);
+        permit.mark(&self.throttle, extensions);
+        self.permit = Some(permit);
     }
 
     fn close(self: Box<Self>, response: &Parts) -> Completion {
-        self.pass.map_or_else(Completion::default, |pass| pass.close(&self.throttle, response))
+        self.permit.map_or_else(Completion::default, |permit| permit.close(&self.throttle, response))
     }
 }
 
@@ -208,7 +208,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for RequestAccoun
         self.throttle.show_key(&self.plan, show);
     }
 
-    fn refund(&self, hit: Hit<S::Cost>, receipt: ChargeReceipt<S>) -> Reply<S::Verdict> {
+    fn refund(&self, hit: Hit<S::Cost>, receipt: VerdictReceipt<S>) -> Reply<S::Verdict> {
         self.throttle.apply(&self.plan, &Op::Refund(hit, receipt))
     }
 
@@ -223,7 +223,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     pub(super) fn report(
         &self,
         plan: &Plan<S, M>,
-        said: &S::Verdict,
+        verdict: &S::Verdict,
         took: Option<Duration>,
         can_wait: bool,
     ) {
@@ -231,13 +231,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         if profile.observers.is_empty() {
             return;
         }
-        // The ruling as the request met it: without a wait a delayed admission was turned away.
-        let outcome = said.outcome();
+        // The same ruling as for the request: if nothing could wait, a delayed admission was turned away.
+        let outcome = verdict.outcome();
         let seen = Ruling::of(outcome, plan.enforced, |_| can_wait.then_some(())).seen(outcome);
-        profile.report(seen, Some(&plan.client), took, None, Some(plan.origin(said)));
+        profile.report(seen, Some(&plan.client), took, None, Some(plan.origin(verdict)));
     }
 
-    /// Reports a failure to observers, with the origin of what the request gets instead of a decision.
+    /// Reports a failure to observers, with the origin of the action in place of a decision.
     pub(super) fn report_failure(
         &self,
         client: Option<&ClientKey>,
@@ -249,7 +249,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         self.0.profile.report(RequestOutcome::Failed, client, took, Some(failure), Some(origin));
     }
 
-    /// Reports a request that was not asked about; its failure only if no `OnError` reports that.
+    /// Reports a request without a plan. Leaves out a failure that is reported later, with its action.
     pub(super) fn report_skipped(&self, skipped: &Skipped) {
         let report = |seen, origin| self.0.profile.report(seen, None, None, None, origin);
         match &skipped.reason {
@@ -280,7 +280,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         })
     }
 
-    /// Reacts to a failure by what `OnError` says.
+    /// Reacts to a failure as `OnError` says.
     pub(crate) fn failed(
         &self,
         request: RequestParts<'_>,

@@ -6,7 +6,7 @@ use traffik_core::storage::AsyncStorage;
 use traffik_core::{Class, Strategy, debug_fields};
 
 use super::contract::{Evaluation, EvaluationPart};
-use super::decide::{decide, sit_out};
+use super::decide::{await_turn, decide};
 use super::planned::PlannedThrottle;
 use crate::http::headers::Policies;
 use crate::http::request::RequestError;
@@ -15,8 +15,8 @@ use crate::throttle::{Cause, Client, Plan, Rejection, Scope, Throttle};
 
 /// Charges that a handler collects while it works, and applies together: all of them, or none.
 ///
-/// Choose it when the cost of a request is known only bit by bit. Clones share the charges, so a quota can
-/// travel in the extensions of a request.
+/// Choose it when the cost of a request becomes known only step by step. Clones share the charges, so a quota
+/// can travel in the extensions of a request.
 ///
 /// ```
 /// # async fn handler(request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -29,16 +29,17 @@ use crate::throttle::{Cause, Client, Plan, Rejection, Scope, Throttle};
 /// {
 ///     let search = quota.nested();
 ///     search.charge(throttle.client(&request).await?.ok_or("exempt")?.cost(5));
-///     search.end(); // left without this, the search would cost nothing
+///     search.end(); // without this, the search would cost nothing
 /// }
 /// quota.apply().await?; // 7, or nothing
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// * Charges that are not [applied](Self::apply) cost nothing: a handler that fails on its way is free.
-/// * Charges of one client with one throttle, in one scope and class, are checked as one sum. Where the
-///   throttle chooses its strategy or storage for each request, each charge is checked alone.
+/// * Charges that are not [applied](Self::apply) cost nothing, as when a handler fails before that.
+/// * Charges of one client with one throttle, in one scope and class, are added up. Where the throttle
+///   chooses its strategy or storage for each request, or its settings have changed meanwhile, charges are
+///   checked one by one.
 #[derive(Clone, Default)]
 pub struct Quota(Arc<Mutex<Vec<Box<dyn PendingCharge>>>>);
 
@@ -63,7 +64,7 @@ pub struct QuotaScope {
 
 /// A charge that has not been made yet.
 trait PendingCharge: Send + Sync {
-    /// Adds another charge if both have the same subject, and reports whether they have.
+    /// Adds the cost of another charge if both have the same subject. Reports whether it was added.
     fn merge(&mut self, other: &dyn PendingCharge) -> bool;
     /// Returns the subject; `None` if the strategy or the storage was chosen for the request.
     fn subject(&self) -> Option<ChargeSubject>;
@@ -158,19 +159,19 @@ impl Quota {
         self.lock().iter().fold(0, |sum, charge| sum.saturating_add(charge.cost()))
     }
 
-    /// Removes all charges.
+    /// Removes all charges that are not applied.
     pub fn give_up(&self) {
         self.lock().clear();
     }
 
     /// Charges everything that was collected, or nothing. After success the quota is empty.
     ///
-    /// Waits for the storages (without a bound of its own; give them a timeout), and with a
+    /// Waits for the storages (without a bound, so give them a timeout), and with a
     /// [runtime](crate::ThrottleBuilder::runtime) for the delay of a queueing strategy, at most
-    /// [`max_delay`](crate::ThrottleBuilder::max_delay). A future dropped before it returns has emptied the
-    /// quota: the collected charges are lost. What a storage has charged by then stays charged, unless a
-    /// [spawner](crate::ThrottleBuilder::spawner) finishes the evaluation. A turn that was waited for is
-    /// given up.
+    /// [`max_delay`](crate::ThrottleBuilder::max_delay). A future that is polled and then dropped has emptied
+    /// the quota: the collected charges are lost. Charges that a storage has made by then stay, unless a
+    /// [spawner](crate::ThrottleBuilder::spawner) finishes the evaluation. If the future waits for a turn,
+    /// the turn is given up.
     ///
     /// # Errors
     ///
@@ -191,7 +192,7 @@ impl Quota {
                     beside.await;
                 }
                 if let Some(pause) = pause {
-                    sit_out(&pause, &mut parts).await;
+                    await_turn(&pause, &mut parts).await;
                 }
                 Ok(())
             }

@@ -19,7 +19,7 @@ use crate::middleware::admission::{Action, Admission, Completion};
 use crate::rules::{Applicability, Rank};
 use crate::throttle::{IdentityMemo, MaybePlan, PlanResult, SkipReason, Throttle};
 
-/// The choice of the throttles that count a request, of several that match it.
+/// The choice among the throttles that match a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum MatchPolicy {
     /// All of them, as one limit.
@@ -29,7 +29,7 @@ pub(super) enum MatchPolicy {
     MostSpecific,
 }
 
-/// Several throttles as one limit: either all that match a request admit it, or none of them is charged.
+/// Several throttles as one limit: a request passes if all that match it admit it; otherwise none is charged.
 ///
 /// Choose it when a request falls under several limits, such as one for the whole API and one for logins.
 /// The throttles may have strategies and storages of different types.
@@ -51,7 +51,7 @@ pub(super) enum MatchPolicy {
 ///   ([`DenyCache`](traffik_backends::layer::DenyCache)). If one denies, the set calls no remote storage
 ///   and writes nothing.
 /// * Then the set charges them one after another, remote storages first. If one denies now, the set refunds
-///   the others. So no limit ever admits too much, but other requests may meanwhile see less than there is.
+///   the others. So no limit admits too much, but a request that is checked before the refund may be denied.
 /// * A client that disconnects meanwhile is charged by all or by none if one of the throttles has a
 ///   [spawner](crate::ThrottleBuilder::spawner), which finishes the evaluation.
 /// * The longest wait of all denying throttles becomes `Retry-After`. The first denying throttle provides
@@ -102,15 +102,15 @@ impl ThrottleSet {
         self.members.iter().map(|member| member.uid())
     }
 
-    /// Returns the throttles that may apply to a request, each with its part.
-    fn asked(&self, request: RequestParts<'_>) -> Vec<Candidate> {
+    /// Returns the throttles that may apply to a request, each with its part of the evaluation.
+    fn candidates(&self, request: RequestParts<'_>) -> Vec<Candidate> {
         let mut memo = IdentityMemo::default();
-        let asked = self.members.iter().filter_map(|member| {
+        let candidates = self.members.iter().filter_map(|member| {
             let applies = member.matching(request);
-            let is_asked = !matches!(applies, Applicability::No);
-            is_asked.then(|| Candidate { applies, part: member.part(request, &mut memo) })
+            let may_apply = !matches!(applies, Applicability::No);
+            may_apply.then(|| Candidate { applies, part: member.part(request, &mut memo) })
         });
-        asked.collect()
+        candidates.collect()
     }
 }
 
@@ -119,11 +119,11 @@ impl Admission for ThrottleSet {
     type Work = WaitOutcome;
 
     fn enter(&self, request: RequestParts<'_>) -> Action<SetPermit, WaitOutcome> {
-        let (asked, which) = (self.asked(request), self.which);
-        if asked.is_empty() {
+        let (candidates, which) = (self.candidates(request), self.which);
+        if candidates.is_empty() {
             return Action::Pass(SetPermit::default());
         }
-        Action::Wait(Box::pin(find_out(asked, which)))
+        Action::Wait(Box::pin(evaluate_candidates(candidates, which)))
     }
 
     fn resume(&self, request: RequestParts<'_>, waited: WaitOutcome) -> Action<SetPermit, WaitOutcome> {
@@ -187,7 +187,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         };
         self.report_skipped(&skipped);
         match skipped.reason {
-            // A shadow's client is counted by others as if there were none.
+            // An error without enforcement does not affect the request, so the other throttles decide.
             _ if !skipped.enforced => PendingPart::NotDecided(self.not_decided(Origin::Shadow)),
             SkipReason::NotCounted(origin) => PendingPart::NotDecided(self.not_decided(origin)),
             SkipReason::Error(stop) => PendingPart::Stop(stop, self.failing(None, None)),
@@ -210,10 +210,10 @@ pub(super) enum PendingPart {
     Later(BoxFuture<'static, PendingPart>),
 }
 
-/// Waits for the parts of an evaluation, and runs it.
-pub(super) async fn find_out(asked: Vec<Candidate>, which: MatchPolicy) -> WaitOutcome {
+/// Waits until it is known which candidates apply, and evaluates those.
+pub(super) async fn evaluate_candidates(candidates: Vec<Candidate>, which: MatchPolicy) -> WaitOutcome {
     let (mut parts, mut failed, mut taken, mut not_decided) = (Vec::new(), Vec::new(), false, None);
-    for pending in applying(asked, which).await {
+    for pending in applying(candidates, which).await {
         let part = match pending {
             PendingPart::Later(part) => part.await,
             part => part,
@@ -240,10 +240,10 @@ pub(super) async fn find_out(asked: Vec<Candidate>, which: MatchPolicy) -> WaitO
     WaitOutcome::decision(ready(Evaluation::Failed { failed, others: parts }), not_decided).await
 }
 
-/// Returns the parts of the throttles that apply, the most specific first if only that one counts.
-async fn applying(asked: Vec<Candidate>, which: MatchPolicy) -> Vec<PendingPart> {
-    let mut applying = Vec::with_capacity(asked.len());
-    for Candidate { applies, part } in asked {
+/// Returns the parts of the throttles that apply; by `MostSpecific`, the most specific first.
+async fn applying(candidates: Vec<Candidate>, which: MatchPolicy) -> Vec<PendingPart> {
+    let mut applying = Vec::with_capacity(candidates.len());
+    for Candidate { applies, part } in candidates {
         let rank = match (applies, which) {
             (Applicability::No, _) => None,
             (Applicability::Yes(rank), _) => Some(rank),

@@ -8,29 +8,29 @@ use traffik_core::storage::{BoxFuture, DelayLine, DelayTurn, Reply, ReturningTur
 use traffik_core::{ErasedKey, Hit, Outcome, Receipts, Strategy, Verdict};
 
 use crate::middleware::background::SpawnFn;
-use crate::throttle::{ChargeReceipt, Watch};
+use crate::throttle::{VerdictReceipt, Watch};
 
-/// The account that a turn was charged to.
+/// The client's account with a throttle, to which a turn was charged.
 pub(crate) trait TurnAccount<S: Strategy>: Send + Sync {
     fn wait_queue(&self) -> Option<&dyn WaitQueue>;
 
-    /// Passes its key to `show`. Hits of different classes wait in queues of their own.
+    /// Calls `show` with the key. Hits of different classes wait in separate queues.
     fn show_key(&self, show: &mut dyn FnMut(&dyn ErasedKey));
 
-    fn refund(&self, hit: Hit<S::Cost>, receipt: ChargeReceipt<S>) -> Reply<S::Verdict>;
+    fn refund(&self, hit: Hit<S::Cost>, receipt: VerdictReceipt<S>) -> Reply<S::Verdict>;
 
     fn spawner(&self) -> Option<&Arc<SpawnFn>>;
 }
 
-/// A turn that has not come yet. Dropped, it is given up: waiters behind it in this process move up, and
-/// the last turn goes back to the storage.
+/// A turn that has not come yet. Dropping it gives it up: waiters behind it in this process move up, and the
+/// last turn goes back to the storage.
 pub(crate) struct DelayedTurn<S: Strategy> {
     account: Arc<dyn TurnAccount<S>>,
-    /// The place in the queue; `None` if there is no queue, or the turn is none that another could take.
+    /// The place in the queue; `None` if there is no queue, or no other waiter could take the turn.
     ticket: Option<Ticket>,
     hit: Hit<S::Cost>,
     /// The receipt of the charge; `None` once the turn has come or is given up.
-    charged: Option<ChargeReceipt<S>>,
+    charged: Option<VerdictReceipt<S>>,
     /// The wait, counted from the start of `watch`.
     wait: Duration,
     watch: Watch,
@@ -58,7 +58,7 @@ impl<S: Strategy> DelayedTurn<S> {
         }
         let mut delayed = Self { account, ticket, hit, charged: Some(admitted.receipt()), wait, watch };
         if delayed.poll_sooner(&mut Context::from_waker(Waker::noop())).is_ready() {
-            // It took a free turn, so its own turn at the end of the queue is free now.
+            // It took a turn that was given up, so the turn at the end of the queue is free now.
             delayed.spawn(delayed.surplus());
         }
         Some(delayed)
@@ -148,6 +148,9 @@ impl<S: Strategy> Drop for DelayedTurn<S> {
 }
 
 /// Takes the last turn of a key out of its queue, if it is free.
-fn begin<S: Strategy>(account: &dyn TurnAccount<S>, key: u64) -> Option<(ReturningTurn<'_>, ChargeReceipt<S>)> {
+fn begin<S: Strategy>(
+    account: &dyn TurnAccount<S>,
+    key: u64,
+) -> Option<(ReturningTurn<'_>, VerdictReceipt<S>)> {
     ReturningTurn::begin(account.wait_queue()?.line()?, key)
 }

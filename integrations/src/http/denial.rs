@@ -1,4 +1,4 @@
-//! A denied request, for functions that write their own answer.
+//! A denied request, for functions that answer it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +29,13 @@ use crate::http::headers::PolicyDecision;
 ///         response
 ///     })
 ///     .build()?;
-/// # let _ = throttle;
+/// assert_eq!(throttle.uid(), "api");
 /// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 pub struct Denial<'a> {
     /// The request.
     pub request: RequestParts<'a>,
-    /// The name of the throttle that denies; of several, the first.
+    /// The name of the throttle that denies; of several, the first one.
     pub throttle: &'a str,
     /// The outcome, with the exact wait.
     pub outcome: Outcome,
@@ -53,7 +53,8 @@ impl Denial<'_> {
         wait_of(self.outcome)
     }
 
-    /// Returns the answer that the throttle sends without a function: 429 with a problem document.
+    /// Returns the answer that the throttle sends without a function: 429 with a problem document, or a gRPC
+    /// status for a gRPC request.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
         (self.answer)()
@@ -62,7 +63,7 @@ impl Denial<'_> {
 
 debug_fields!([] Denial<'_>: throttle, outcome);
 
-/// Returns the wait until an outcome changes; `None` if it never does.
+/// Returns the wait in an outcome; `None` if waiting does not help.
 pub(crate) const fn wait_of(outcome: Outcome) -> Option<Duration> {
     match outcome {
         Outcome::Deny { retry_after: wait } | Outcome::Allow { after: wait } => Some(wait),

@@ -1,4 +1,4 @@
-//! Answers to gRPC clients: the status is in the headers of a response without a body.
+//! Answers to gRPC clients, with the status in the headers of a response without a body.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use http::{HeaderMap, Response};
 
 use crate::http::headers::millis;
 
-/// The number of `RESOURCE_EXHAUSTED`.
+/// The gRPC code `RESOURCE_EXHAUSTED`.
 const EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
-/// The number of `UNAVAILABLE`.
+/// The gRPC code `UNAVAILABLE`.
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
+/// The header with the wait until a retry, in milliseconds (gRFC A6).
 pub(crate) const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// Reports whether the request is a gRPC call, by its content type.

@@ -26,10 +26,10 @@ use super::merge;
 /// ```
 ///
 /// In every format the limit is that of the [rate](Decision::rate), and `remaining` is never above it. The
-/// burst may be another number. Times are whole seconds, rounded up; a reset is the time until nothing is
-/// in use. A denial that ends carries `Retry-After`. All formats but [`None`](Self::None) also send
-/// `X-RateLimit-Source`, with [a word](Origin::name) for the origin, if the decision does not come from the
-/// store.
+/// burst may be another number. Times are whole seconds, rounded up; a reset is the time until nothing is in
+/// use. A denial carries `Retry-After` unless waiting does not help. All formats but [`None`](Self::None)
+/// also send `X-RateLimit-Source`, with [a word](Origin::name) for the origin, if a cache, a fallback or a
+/// failure decided or the client is exempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HeaderFormat {
@@ -39,9 +39,9 @@ pub enum HeaderFormat {
     /// `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10, as structured fields
     /// of RFC 9651.
     ///
-    /// They list all policies, the tightest first: `q` in `w` seconds, of which `r` remains, and more in
-    /// `t` seconds ([`Decision::more_after`]). `t` is absent if more never comes, if it is there already,
-    /// and if `Retry-After` is earlier.
+    /// They list all policies, the tightest first: `q` in `w` seconds, of which `r` remains, and more in `t`
+    /// seconds ([`Decision::more_after`]). `t` is absent if no more becomes available, if more is available
+    /// already, and if `Retry-After` is earlier.
     Draft10,
     /// `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy: …;w=…` of draft 07, for the
     /// tightest limit.
@@ -65,7 +65,7 @@ pub struct PolicyDecision<'a> {
 }
 
 impl PolicyDecision<'_> {
-    /// Returns the limit of the rate; without a rate, the most that can be had at once.
+    /// Returns the limit of the rate; without a rate, the limit of the decision.
     fn quota(&self) -> u32 {
         self.decision.rate().map_or(self.decision.limit(), Rate::limit)
     }
@@ -74,8 +74,8 @@ impl PolicyDecision<'_> {
         self.decision.remaining().min(self.quota())
     }
 
-    /// Returns the time until more than [`remaining`](Self::remaining) can be had; `None` if it is there
-    /// now.
+    /// Returns the time until more than [`remaining`](Self::remaining) is available; `None` if that is never
+    /// or now.
     fn more_after(&self) -> Option<Duration> {
         let is_there = self.decision.remaining() > self.quota() && self.decision.retry_after().is_none();
         self.decision.more_after().filter(|_| !is_there)
@@ -88,8 +88,8 @@ pub type Policies<'a> = SmallVec<[PolicyDecision<'a>; 4]>;
 impl HeaderFormat {
     /// Adds the headers of this format for these limits, without unlimited ones.
     ///
-    /// Limits that a service or another layer has written stay. A list holds all of them, the tightest
-    /// first; a format with one limit keeps the tighter one.
+    /// Headers may hold limits that the service or another layer has written. A format with a list adds to
+    /// them, the tightest first; a format with one limit keeps the tighter one.
     pub fn write(self, limits: &mut Policies<'_>, headers: &mut HeaderMap) {
         arrange(limits);
         self.put(limits, headers);
@@ -102,7 +102,7 @@ impl HeaderFormat {
         }
         let Some(tightest) = limits.first() else { return };
         self.write_origin(
-            limits.iter().map(|told| told.decision.origin()).max().unwrap_or_default(),
+            limits.iter().map(|limit| limit.decision.origin()).max().unwrap_or_default(),
             headers,
         );
         let (limit, remaining) = (tightest.quota(), tightest.remaining());
@@ -112,20 +112,21 @@ impl HeaderFormat {
             Self::Draft10 => {
                 let (mut policies, mut rates) = (String::new(), String::new());
                 let retry_after = retry_after(headers);
-                for told in limits {
-                    item(&mut policies, told.name, 'q', told.quota(), 'w', seconds(told.decision.window()));
-                    let more = seconds(told.more_after().unwrap_or_default());
+                for policy in limits {
+                    let window = seconds(policy.decision.window());
+                    item(&mut policies, policy.name, 'q', policy.quota(), 'w', window);
+                    let more = seconds(policy.more_after().unwrap_or_default());
                     // A `t` after `Retry-After` would contradict it. 0 leaves `t` out.
                     let more = if more > retry_after { 0 } else { more };
-                    item(&mut rates, told.name, 'r', told.remaining(), 't', more);
+                    item(&mut rates, policy.name, 'r', policy.remaining(), 't', more);
                 }
                 merge::list(headers, HeaderName::from_static("ratelimit-policy"), policies);
                 merge::list(headers, HeaderName::from_static("ratelimit"), rates);
             }
             Self::Draft07 if merge::is_tighter(headers, "ratelimit", "remaining=", remaining) => {}
             Self::Draft07 => {
-                let told = format!("limit={limit}, remaining={remaining}, reset={reset}");
-                set(headers, HeaderName::from_static("ratelimit"), told);
+                let figures = format!("limit={limit}, remaining={remaining}, reset={reset}");
+                set(headers, HeaderName::from_static("ratelimit"), figures);
                 let policy = format!("{limit};w={}", seconds(tightest.decision.window()));
                 set(headers, HeaderName::from_static("ratelimit-policy"), policy);
             }
@@ -145,14 +146,15 @@ impl HeaderFormat {
 }
 
 impl HeaderFormat {
-    /// Writes what decided in place of the store, if something did.
+    /// Writes the origin of a decision if that is not the store. Writes nothing for a request that passes by
+    /// a rule, because the throttle is disabled, or because it is not enforced.
     pub(crate) fn write_origin(self, origin: Origin, headers: &mut HeaderMap) {
         match origin {
             Origin::Store | Origin::Bypassed | Origin::Disabled | Origin::Shadow => {}
             _ if self == Self::None => {}
-            told => {
+            shown => {
                 let name = HeaderName::from_static("x-ratelimit-source");
-                headers.insert(name, HeaderValue::from_static(told.name()));
+                headers.insert(name, HeaderValue::from_static(shown.name()));
             }
         }
     }
@@ -162,7 +164,7 @@ impl HeaderFormat {
 pub(crate) fn arrange(limits: &mut Policies<'_>) {
     limits.retain(|limit| !limit.decision.is_unlimited());
     if limits.len() > 1 {
-        limits.sort_by_key(|told| (told.decision.is_allowed(), told.remaining(), told.quota()));
+        limits.sort_by_key(|limit| (limit.decision.is_allowed(), limit.remaining(), limit.quota()));
     }
 }
 
@@ -176,11 +178,11 @@ fn item(list: &mut String, name: &str, key: char, number: u32, time_key: char, s
     }
 }
 
-/// Returns the seconds of `Retry-After`, so that `t` never promises more after them. Without the header
-/// there is no bound (`u64::MAX`); a date counts as 0.
+/// Returns the seconds of `Retry-After`, the bound of `t`. Without the header there is no bound (`u64::MAX`);
+/// a date counts as 0.
 fn retry_after(headers: &HeaderMap) -> u64 {
-    // `get` has one other caller, on the path of each denial. A second one would keep it from being inlined
-    // there.
+    // Not `get`: it has one caller, on the path of each denial, and a second one would keep it from being
+    // inlined there.
     let Some(value) = headers.get_all(RETRY_AFTER).iter().next() else { return u64::MAX };
     value.to_str().ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
@@ -227,7 +229,7 @@ pub(crate) const fn millis(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000).saturating_add(time.subsec_nanos().div_ceil(1_000_000) as u64)
 }
 
-/// Returns a number as the value of a header. One of two digits, such as most waits, takes no allocation.
+/// Returns a number as the value of a header. A number below 100, such as most waits, takes no allocation.
 pub(crate) fn number(number: u64) -> HeaderValue {
     const PAIRS: &str = "\
         0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
@@ -247,7 +249,7 @@ pub(crate) fn number(number: u64) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn told(format: HeaderFormat) -> Vec<(String, String)> {
+    fn written(format: HeaderFormat) -> Vec<(String, String)> {
         let daily = Decision::deny(1000, 0, Duration::from_millis(1), Duration::from_millis(59_001))
             .with_window(Duration::from_secs(86_400));
         let burst = Decision::allow(10, 9, Duration::ZERO).with_window(Duration::from_millis(1_500));
@@ -265,24 +267,24 @@ mod tests {
 
     #[test]
     fn every_dialect() {
-        assert_eq!(told(HeaderFormat::None), []);
+        assert_eq!(written(HeaderFormat::None), []);
         assert_eq!(
-            told(HeaderFormat::Draft10),
+            written(HeaderFormat::Draft10),
             pairs([
                 ("ratelimit-policy", r#""daily";q=1000;w=86400, "burst";q=10;w=2"#),
                 ("ratelimit", r#""daily";r=0;t=1, "burst";r=9"#),
             ])
         );
         assert_eq!(
-            told(HeaderFormat::Draft07),
+            written(HeaderFormat::Draft07),
             pairs([("ratelimit", "limit=1000, remaining=0, reset=60"), ("ratelimit-policy", "1000;w=86400")])
         );
         assert_eq!(
-            told(HeaderFormat::Draft06),
+            written(HeaderFormat::Draft06),
             pairs([("ratelimit-limit", "1000"), ("ratelimit-remaining", "0"), ("ratelimit-reset", "60")])
         );
         assert_eq!(
-            told(HeaderFormat::XRateLimit),
+            written(HeaderFormat::XRateLimit),
             pairs([
                 ("x-ratelimit-limit", "1000"),
                 ("x-ratelimit-remaining", "0"),
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_told_in_digits() {
+    fn a_number_is_written_in_digits() {
         for figure in (0..1_000).chain([u64::MAX]) {
             assert_eq!(number(figure), figure.to_string());
         }

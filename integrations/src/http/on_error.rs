@@ -13,7 +13,7 @@ use traffik_core::{ErasedKey, Origin, debug_fields};
 use crate::RequestParts;
 use crate::http::headers::PolicyDecision;
 
-/// A request that could not be decided, with all that was known about it by then.
+/// A request on which a throttle could not decide, with the facts that were known by then.
 ///
 /// The function of [`OnError::ask`] receives it.
 ///
@@ -53,10 +53,10 @@ impl ErrorContext<'_> {
 
 debug_fields!([] ErrorContext<'_>: throttle, failure, cost);
 
-/// The wait of an answer without one of its own.
-pub(crate) const OUTAGE: Duration = Duration::from_secs(1);
+/// The wait in the answer to a failure that names no wait.
+pub(crate) const OUTAGE_WAIT: Duration = Duration::from_secs(1);
 
-/// The action for a request or a message that could not be decided.
+/// The action for a request or a message on which a throttle could not decide.
 ///
 /// The functions of [`OnError::ask`] and [`OnError::ask_async`] return it.
 ///
@@ -73,7 +73,7 @@ pub(crate) const OUTAGE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorAction<R = Response<Bytes>> {
-    /// It passes without a check.
+    /// The request or the message passes without a check.
     Allow,
     /// The request is answered 503 with `Retry-After: 1`; the message is denied for 1 s.
     Throttle,
@@ -115,11 +115,11 @@ impl<R> ErrorAction<R> {
 #[derive(Default)]
 #[non_exhaustive]
 pub enum OnError<A: ?Sized = AskAboutRequest> {
-    /// Requests are answered 503 with `Retry-After: 1`, and messages are denied for 1 s. A connection that
-    /// is closed for it gets code 1013 (try again later).
+    /// Requests are answered 503 with `Retry-After: 1`, and messages are denied for 1 s. If the policy for
+    /// denied messages closes the connection, the code is 1013 (try again later).
     #[default]
     Throttle,
-    /// The same as `Throttle` with this wait. The client reads it in whole seconds, rounded up, and in
+    /// The same as `Throttle` with this wait. The answer has it in whole seconds, rounded up, and in
     /// milliseconds.
     ThrottleFor(Duration),
     /// Everything passes without a check.
@@ -155,7 +155,7 @@ impl OnError {
         Self::Ask(Arc::new(move |context| Reply::ready(Ok(function(context)))))
     }
 
-    /// Chooses the action by an asynchronous function, such as one that asks another store.
+    /// Chooses the action by an asynchronous function, such as one that calls a database.
     ///
     /// The request waits for the function, without a bound. If its client goes away, the function's future
     /// is dropped.
@@ -164,7 +164,7 @@ impl OnError {
     /// use traffik::web::{OnError, ErrorAction};
     ///
     /// async fn is_paying(user: Option<String>) -> bool {
-    ///     user.is_some() // ask a database
+    ///     user.is_some() // in a program: look the user up in a database
     /// }
     ///
     /// let on_error = OnError::ask_async(|context| {

@@ -1,4 +1,4 @@
-//! The normal form of a path, for all spellings that a server may take for the same path.
+//! The normal form of a path, for all spellings that a server may read as the same path.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ pub(crate) struct FoldedPath<'a> {
     pub(crate) is_plain: bool,
 }
 
-/// Returns the normal form of a path. Any other spelling would be a way round a rule.
+/// Returns the normal form of a path, so that no other spelling evades a rule.
 ///
 /// * Escaped letters, digits and `-._~` are unescaped. All other escapes are in capitals, also of
 ///   characters that should have been escaped, such as `é`.
 /// * Parameters after a `;` in a segment are removed, and an escaped slash is a slash.
 /// * Segments `.` and `..` are resolved. Repeated slashes and the one at the end are removed.
 ///
-/// A path that is in normal form takes no allocation.
+/// A path in normal form, or with one slash more at its end, takes no allocation.
 pub(crate) fn fold(path: &str) -> FoldedPath<'_> {
     if matches!(path, "" | "*" | "/") {
         return FoldedPath { text: Cow::Borrowed(path), is_plain: true };
@@ -48,9 +48,9 @@ fn is_folded(path: &str) -> bool {
     let mut before = 0;
     path.starts_with('/')
         && path.bytes().all(|byte| {
-            let is_left_out = before == b'/' && matches!(byte, b'/' | b'.');
+            let is_removed = before == b'/' && matches!(byte, b'/' | b'.');
             before = byte;
-            byte.is_ascii_graphic() && !matches!(byte, b'%' | b';') && !is_left_out
+            byte.is_ascii_graphic() && !matches!(byte, b'%' | b';') && !is_removed
         })
 }
 

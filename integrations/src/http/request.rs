@@ -12,8 +12,7 @@ use traffik_core::{CapacityError, ErrorKind, StrategyError};
 
 use crate::http::grpc::is_grpc;
 
-/// All of a request except its body: the argument of functions that choose an identity, a cost or a
-/// strategy.
+/// A request without its body: the argument of functions that choose an identity, a cost or a strategy.
 ///
 /// It converts from `&http::Request<B>` and `&http::request::Parts`.
 ///
@@ -61,7 +60,7 @@ impl<'a> From<&'a http::request::Parts> for RequestParts<'a> {
 }
 
 impl RequestParts<'_> {
-    /// Reports whether it is a gRPC call, which gets a gRPC status as an answer.
+    /// Reports whether the request is a gRPC call, which is answered with a gRPC status.
     pub(crate) fn is_grpc(self) -> bool {
         is_grpc(self.headers)
     }
@@ -69,9 +68,9 @@ impl RequestParts<'_> {
 
 /// The reason why a function of a request has no value.
 ///
-/// `?` converts every error to it, so a closure that returns `Ok(..)` needs no annotation: a [`Refusal`]
-/// and a [`BackendError`] stay what they are, and any other error becomes the cause of a failure. It does
-/// not implement [`Error`](std::error::Error) itself, since that would forbid the conversion.
+/// `?` converts every error to it, so a closure that returns `Ok(..)` needs no annotation. A [`Refusal`] and
+/// a [`BackendError`] are kept, and any other error becomes the cause of a failure. The type does not
+/// implement [`Error`](std::error::Error), since that would forbid the conversion.
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
@@ -111,12 +110,12 @@ pub enum RequestError {
 pub struct Refusal {
     /// The status of the answer.
     pub status: StatusCode,
-    /// The text for the client: what would be right.
+    /// The text for the client: how to correct the request.
     pub detail: String,
 }
 
 impl Refusal {
-    /// A refusal with this status; `detail` says what would be right.
+    /// Returns a refusal with this status; `detail` tells the client how to correct the request.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into() }
     }
@@ -155,7 +154,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for RequestError {
         if let Some(failure) = taken(&mut error) {
             return Self::Failed(failure);
         }
-        // The strategy that was made for this request cannot be counted exactly: a mistake, and no outage.
+        // These errors come from making a strategy for the request: a mistake, not an outage.
         let of: &dyn Any = &error;
         let is_invalid = of.is::<Option<CapacityError>>() || of.is::<Option<StrategyError>>();
         let kind = if is_invalid { ErrorKind::Invalid } else { ErrorKind::Other };
@@ -239,7 +238,7 @@ impl<T> FixedOr<T> {
         }))
     }
 
-    /// Asks the function about this request; `None` if the value is fixed.
+    /// Calls the function with this request; `None` if the value is fixed.
     pub(crate) fn ask(&self, request: RequestParts<'_>) -> Result<MaybeAsync<Option<T>>, RequestError>
     where
         T: Send + 'static,

@@ -1,4 +1,4 @@
-//! Answers to requests that do not pass.
+//! Answers to requests that do not pass, and the headers of those that do.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use traffik_core::{Decision, Outcome, Verdict};
 use crate::http::denial::wait_of;
 use crate::http::grpc;
 use crate::http::headers::{HeaderFormat, Policies, PolicyDecision, millis, number, seconds};
-use crate::http::on_error::{ErrorAction, OUTAGE};
+use crate::http::on_error::{ErrorAction, OUTAGE_WAIT};
 use crate::http::request::Refusal;
 
-/// The responses that carry a header of the user.
+/// The responses that carry a header which the user added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendWhen {
     /// All responses to counted requests.
@@ -78,14 +78,13 @@ pub(crate) fn denied(is_grpc: bool, outcome: Outcome, limits: &[PolicyDecision<'
     answer(StatusCode::TOO_MANY_REQUESTS, problem(wait, limits), wait)
 }
 
-/// The body of a denial. It is put together by hand in an exact allocation, since denied clients retry
-/// often.
+/// Returns the body of a denial. It is written into one exact allocation, since denied clients retry often.
 fn problem(wait: Option<Duration>, limits: &[PolicyDecision<'_>]) -> Bytes {
     const BEGIN: &str = "{\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\
         \"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"";
     const POLICIES: &str = ",\"violated-policies\":[";
-    let violated = limits.iter().filter(|told| !told.decision.is_allowed());
-    let names: SmallVec<[Cow<'_, str>; 4]> = violated.map(|told| escaped(told.name)).collect();
+    let violated = limits.iter().filter(|limit| !limit.decision.is_allowed());
+    let names: SmallVec<[Cow<'_, str>; 4]> = violated.map(|limit| escaped(limit.name)).collect();
     let (mut whole, mut exact) = (itoa::Buffer::new(), itoa::Buffer::new());
     let (what, end) = match (wait, names.is_empty()) {
         (Some(_), false) => ("over the limit ", "; try again in "),
@@ -101,13 +100,13 @@ fn problem(wait: Option<Duration>, limits: &[PolicyDecision<'_>]) -> Bytes {
         }
         None => [""; 3],
     };
-    // Each name stands twice: after " and ", and quoted after a comma. The first of each has no separator, so
-    // told = Σ (2 * len + |" and "| + |"\"\","|) - |" and ,"|.
-    let told: usize = names.iter().map(|name| 2 * name.len() + " and ".len() + "\"\",".len()).sum();
-    let told = told.saturating_sub(" and ,".len());
+    // Each name appears twice: after " and ", and quoted after a comma. The first of each has no separator,
+    // so listed = Σ (2 * len + |" and "| + |"\"\","|) - |" and ,"|.
+    let listed: usize = names.iter().map(|name| 2 * name.len() + " and ".len() + "\"\",".len()).sum();
+    let listed = listed.saturating_sub(" and ,".len());
     let ends = [BEGIN, what, end, when, unit, number, POLICIES, "]}"];
     // One allocation of the exact length: `Bytes::from` then keeps it instead of copying.
-    let mut body = String::with_capacity(told + ends.iter().map(|piece| piece.len()).sum::<usize>());
+    let mut body = String::with_capacity(listed + ends.iter().map(|piece| piece.len()).sum::<usize>());
     body.extend([BEGIN, what]);
     for (at, name) in names.iter().enumerate() {
         body.extend([if at > 0 { " and " } else { "" }, name]);
@@ -120,7 +119,7 @@ fn problem(wait: Option<Duration>, limits: &[PolicyDecision<'_>]) -> Bytes {
     Bytes::from(body)
 }
 
-/// Escapes text for a string of JSON, in one line.
+/// Escapes text for a JSON string. Control characters become spaces.
 fn escaped(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\') {
         return Cow::Borrowed(text);
@@ -136,7 +135,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Answers a request that could not be decided; `None` if the request passes.
+/// Answers a request on which a throttle could not decide; `None` if the request passes.
 pub(crate) fn failed(is_grpc: bool, remedy: ErrorAction, failure: &BackendError) -> Option<Response<Bytes>> {
     Some(match remedy {
         ErrorAction::Allow => return None,
@@ -163,7 +162,7 @@ pub(crate) fn unavailable(is_grpc: bool, wait: Option<Duration>) -> Response<Byt
         b"{\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\",\
         \"title\":\"Service Unavailable\",\"status\":503,\
         \"detail\":\"the limiter cannot decide at present\",\"retry_after_ms\":1000}";
-    const { assert!(millis(OUTAGE) == 1_000, "the constant body says 1000 ms") };
+    const { assert!(millis(OUTAGE_WAIT) == 1_000, "the constant body says 1000 ms") };
     let body = match wait {
         None => Bytes::from_static(USUAL),
         Some(wait) => {
@@ -172,7 +171,7 @@ pub(crate) fn unavailable(is_grpc: bool, wait: Option<Duration>) -> Response<Byt
             [rest, millis(wait).to_string().as_bytes(), b"}"].concat().into()
         }
     };
-    answer(StatusCode::SERVICE_UNAVAILABLE, body, Some(wait.unwrap_or(OUTAGE)))
+    answer(StatusCode::SERVICE_UNAVAILABLE, body, Some(wait.unwrap_or(OUTAGE_WAIT)))
 }
 
 impl Refusal {
@@ -187,7 +186,7 @@ impl Refusal {
     }
 }
 
-/// The content type. A constant is checked once, and not by each denial.
+/// The content type. A constant is checked when the program is built, and not by each denial.
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Answers with a problem document.

@@ -14,7 +14,7 @@ pub(crate) fn noted_peer(extensions: &Extensions) -> Option<SocketAddr> {
     {
         return Some(*address);
     }
-    // Over TLS tonic inserts it as well, beside a `TlsConnectInfo`.
+    // Over TLS tonic also inserts a `TcpConnectInfo`, beside its `TlsConnectInfo`.
     #[cfg(feature = "tonic")]
     if let Some(connection) = extensions.get::<tonic::transport::server::TcpConnectInfo>() {
         return connection.remote_addr;
@@ -26,8 +26,8 @@ pub(crate) fn noted_peer(extensions: &Extensions) -> Option<SocketAddr> {
 impl<'a> RequestParts<'a> {
     /// Returns the target as the client sent it; rules and [routes](crate::Route) use it.
     ///
-    /// Within a nested router of axum, `uri` is only the rest of it (feature `axum`). Elsewhere both are
-    /// the same.
+    /// Within a nested router of axum, `uri` is only the rest of the target (feature `axum`). Elsewhere both
+    /// are the same.
     #[must_use]
     pub fn original_uri(self) -> &'a Uri {
         #[cfg(feature = "axum")]

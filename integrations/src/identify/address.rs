@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Parses `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` or `[2001:db8::1]:80`. A zone is
-/// ignored, and an IPv4 address mapped into IPv6 counts as IPv4.
+/// ignored, and an IPv4 address mapped into IPv6 is returned as IPv4.
 pub(super) fn address(text: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text).ok()?.trim_matches([' ', '\t']);
     if let Some(rest) = text.strip_prefix('[') {
@@ -42,12 +42,13 @@ fn is_port(text: &str) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ForwardedClient {
     pub(super) address: IpAddr,
-    /// Whether the address is that of the client; not if an entry was not an address.
+    /// Whether the address is certainly the client's: false if an entry was not an address.
     pub(super) is_known: bool,
 }
 
-/// Returns the client, given the hops before the peer, the nearest first: the first address that is not
-/// trusted, or the farthest if all are. At a hop that is not an address, the one before it is the client.
+/// Returns the client, given the hops that the headers list, the nearest first: the first address that is not
+/// trusted, or the farthest if all are. If a hop is not an address, the hop that passed it on counts as the
+/// client.
 pub(super) fn client(
     peer: IpAddr,
     hops: impl Iterator<Item = Option<IpAddr>>,

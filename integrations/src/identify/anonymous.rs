@@ -18,18 +18,18 @@ use super::Identity;
 ///     .identifier(ApiKey::new("x-api-key".parse()?))
 ///     .anonymous(Anonymous::Reject(StatusCode::UNAUTHORIZED))
 ///     .build()?;
-/// # let _ = throttle;
+/// assert_eq!(throttle.uid(), "api");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Anonymous {
-    /// All of them share one limit. The default.
+    /// Counts them together, under one limit. The default.
     #[default]
     Bucket,
-    /// They are refused with this status, such as 401 or 403.
+    /// Refuses them with this status, such as 401 or 403.
     Reject(StatusCode),
-    /// They are not counted.
+    /// Does not count them.
     Exempt,
 }
 

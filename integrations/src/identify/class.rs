@@ -80,7 +80,7 @@ impl ClassHeaders {
         }
         let named = |header: &Option<HeaderName>| {
             let mut lines = request.headers.get_all(header.as_ref()?).into_iter();
-            // Of two values neither can be trusted: the client may have sent one of them.
+            // If there are two values, the client may have sent one of them, so neither is trusted.
             let name = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?;
             Some(Label::named(name.trim()))
         };
@@ -95,8 +95,8 @@ impl ClassHeaders {
 /// Reads the cost of a request from a header.
 ///
 /// Choose it when the caller knows how expensive its request is. Anybody may send the header, since it can
-/// only make the sender's requests more expensive. A request without it costs 1. Cost 0, which always
-/// passes, is accepted only from trusted peers; from others it counts as 1.
+/// only make the sender's requests more expensive. A request without the header costs 1. Cost 0 always
+/// passes, so it is accepted only from trusted peers; from others it counts as 1.
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
@@ -116,7 +116,8 @@ pub struct CostHeader {
 }
 
 impl CostHeader {
-    /// Reads this header. Peers in the `trusted` networks may send 0.
+    /// Reads this header. Peers in the `trusted` networks may send 0; the default of [`Networks`] trusts
+    /// none.
     #[must_use]
     pub const fn new(name: HeaderName, trusted: Networks) -> Self {
         Self { name, trusted }
@@ -166,23 +167,23 @@ mod tests {
         Networks::parse(["10.0.0.0/8"]).unwrap()
     }
 
-    /// Nothing that a client writes makes it of a better tier.
+    /// Headers that a client writes do not change its tier.
     #[test]
     fn a_client_does_not_promote_itself() {
         let name = HeaderName::from_static;
         let classes = ClassHeaders::from(trusted());
         let classes = classes.tier(name("tier")).priority(name("priority")).region(name("region"));
-        let said = [("tier", "enterprise"), ("priority", "high"), ("region", "eu")];
+        let sent = [("tier", "enterprise"), ("priority", "high"), ("region", "eu")];
         let of = |peer, headers: &[(&'static str, &str)]| classes.of((&request(peer, headers)).into());
-        assert_eq!(of(CLIENT, &said), Class::default());
-        assert_eq!(of(CLIENT, &[("x-forwarded-for", "10.0.0.1"), said[0]]), Class::default());
-        let class = of(PROXY, &said);
+        assert_eq!(of(CLIENT, &sent), Class::default());
+        assert_eq!(of(CLIENT, &[("x-forwarded-for", "10.0.0.1"), sent[0]]), Class::default());
+        let class = of(PROXY, &sent);
         assert_eq!(class.tier, Label::named("enterprise"));
         assert_eq!((class.priority, class.region), (Label::named("high"), Label::named("eu")));
-        assert_eq!(of(PROXY, &[("tier", "a"), ("tier", "b")]).tier, Label::default(), "said twice");
+        assert_eq!(of(PROXY, &[("tier", "a"), ("tier", "b")]).tier, Label::default(), "two values");
         let anyone = ClassHeaders::from_anyone().tier(name("tier"));
-        assert_eq!(anyone.of((&request(CLIENT, &said)).into()).tier, Label::named("enterprise"));
-        assert_eq!(classes.of((&http::Request::new(())).into()), Class::default(), "nobody knows whence");
+        assert_eq!(anyone.of((&request(CLIENT, &sent)).into()).tier, Label::named("enterprise"));
+        assert_eq!(classes.of((&http::Request::new(())).into()), Class::default(), "no peer address");
     }
 
     #[test]

@@ -13,8 +13,8 @@ mod tests;
 
 /// The header in which trusted proxies pass on the address of the client.
 ///
-/// Choose the one that your proxies write. [`ClientAddress`] reads no other one: clients can send it, and a
-/// proxy that does not write it passes it on.
+/// Choose the one that your proxies write. [`ClientAddress`] reads no other header: clients can send any
+/// header, and a proxy passes on the headers that it does not write.
 ///
 /// ```
 /// use traffik::web::{ClientAddress, ForwardedHeader, Networks};
@@ -30,18 +30,18 @@ pub enum ForwardedHeader {
     /// `X-Forwarded-For`: each proxy appends the address it was called from.
     #[default]
     XForwardedFor,
-    /// `Forwarded` of RFC 7239, to which each proxy appends as well.
+    /// `Forwarded` of RFC 7239: each proxy appends an element.
     Forwarded,
     /// `X-Real-IP`, of nginx and others.
     XRealIp,
     /// `CF-Connecting-IP`, of Cloudflare.
     CfConnectingIp,
-    /// `True-ForwardedClient-IP`, of Akamai and Cloudflare.
+    /// `True-Client-IP`, of Akamai and Cloudflare.
     TrueClientIp,
-    /// `Fly-ForwardedClient-IP`, of Fly.io.
+    /// `Fly-Client-IP`, of Fly.io.
     FlyClientIp,
-    /// Another header with one address, written by the proxy in front of the server. As with the four
-    /// before it, a proxy that only passes it on lets clients choose their identity.
+    /// Another header with one address, written by the proxy in front of the server. As with the four headers
+    /// above, a proxy that only passes the header on lets clients choose their identity.
     Header(HeaderName),
 }
 
@@ -80,8 +80,8 @@ impl ForwardedHeader {
 /// ```
 ///
 /// * A peer outside the trusted networks is the client, whatever its headers contain.
-/// * Otherwise the addresses are read from the nearest one on, past all trusted ones. The first other one
-///   is the client. If all are trusted, the farthest is.
+/// * Otherwise the addresses are read from the nearest on. The first one outside the trusted networks is the
+///   client. If all are trusted, the farthest is the client.
 /// * If an entry is not an address, the proxy that passed it on counts as the client.
 #[derive(Clone, Debug)]
 pub struct ClientAddress {
@@ -91,13 +91,13 @@ pub struct ClientAddress {
 }
 
 impl ClientAddress {
-    /// The client behind proxies in the `trusted` networks, which write this header.
+    /// Returns an identifier of clients behind proxies in the `trusted` networks, which write this header.
     #[must_use]
     pub fn new(trusted: Networks, via: ForwardedHeader) -> Self {
         Self { trusted, via, peer: Peer::default() }
     }
 
-    /// Counts addresses by this [`Peer`], for instance by another IPv6 prefix. Defaults to IPv6 by /64.
+    /// Counts addresses as this [`Peer`] does, for instance by another IPv6 prefix. Defaults to IPv6 by /64.
     #[must_use]
     pub const fn counted(mut self, peer: Peer) -> Self {
         self.peer = peer;
@@ -112,9 +112,11 @@ impl ClientAddress {
         self.client(request).map(|client| client.address)
     }
 
-    /// Reports whether the client is known to be in one of these networks, as a ground for a privilege.
+    /// Reports whether the client is certainly in one of these networks, so that a privilege may depend on
+    /// it.
     ///
-    /// It is false if an entry is not an address: a proxy then counts for an unknown client.
+    /// Returns false if an entry is not an address: requests then count for a proxy, and the client is
+    /// unknown.
     ///
     /// ```
     /// use traffik::web::{ClientAddress, Networks, PeerAddress, ForwardedHeader};
@@ -128,7 +130,7 @@ impl ClientAddress {
     /// };
     /// assert!(client.is_in(&inside, (&from("10.0.0.7")).into()));
     /// assert!(!client.is_in(&inside, (&from("192.0.2.7")).into()));
-    /// assert!(!client.is_in(&inside, (&from("unknown")).into())); // though it is counted for 10.0.0.1
+    /// assert!(!client.is_in(&inside, (&from("unknown")).into())); // counted for the proxy 10.0.0.1
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -159,8 +161,8 @@ impl Identify for ClientAddress {
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Yields the lines of a header, the last one first. They need not be text, so that a client's bytes cannot
-/// hide what stands after them.
+/// Yields the lines of a header as bytes, the last one first. They need not be text: otherwise a client could
+/// hide a proxy's entries by bytes that are not.
 fn lines(request: RequestParts<'_>, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     request.headers.get_all(name).into_iter().rev().map(HeaderValue::as_bytes)
 }
@@ -175,7 +177,8 @@ fn forwarded(request: RequestParts<'_>) -> impl Iterator<Item = Option<IpAddr>> 
     lines(request, FORWARDED).flat_map(Hops::of)
 }
 
-/// Returns the address in a header with one value; otherwise the proxy in front counts as the client.
+/// Returns the address in a header with one value. If that is missing, repeated or no address, the proxy in
+/// front counts as the client.
 fn only(peer: IpAddr, request: RequestParts<'_>, header: HeaderName) -> ForwardedClient {
     let mut lines = lines(request, header);
     match (lines.next(), lines.next()) {

@@ -31,20 +31,21 @@ use crate::http::request::Refusal;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// Counts for this client.
+    /// Counts the request for this client.
     Key(ClientKey),
-    /// Does not count: the limit does not apply.
+    /// Does not count the request: the limit does not apply.
     Exempt,
-    /// Does not count: the request is refused.
+    /// Refuses the request, and does not count it.
     Refused(Refusal),
 }
 
 impl Identity {
-    /// A client with these bytes. `way` is a lower-case letter of your choice; clients of different ways
-    /// are different clients.
+    /// Returns a client with these bytes. `way` is a lower-case letter that names the way of identification;
+    /// clients of different ways are different clients.
     ///
-    /// A storage sees a hash of the bytes if the way is `h`, a name that a client wrote, or `k`, a secret.
-    /// Otherwise it sees the bytes.
+    /// Storages see a hash of the bytes for two letters: `h`, for a name that a client wrote, and `k`, for a
+    /// secret. Logs show the name as it is, and a secret by the first 32 bits of the hash. For other letters,
+    /// storages and logs see the bytes.
     #[must_use]
     pub fn of(way: u8, bytes: &[u8]) -> Self {
         let mut key = SmallVec::with_capacity(bytes.len() + 1);
@@ -53,17 +54,17 @@ impl Identity {
         Self::Key(ClientKey(key))
     }
 
-    /// The client of all requests without an identity, which share one limit.
+    /// Returns the client of all requests without an identity, which share one limit.
     #[must_use]
     pub fn anonymous() -> Self {
         Self::of(b'?', &[])
     }
 }
 
-/// The bytes that identify a client. Up to 63 of them take no allocation.
+/// The bytes that identify a client.
 ///
 /// Choose it to check a known client without a request, by
-/// [`Throttle::client_for`](crate::Throttle::client_for).
+/// [`Throttle::client_for`](crate::Throttle::client_for). A key of up to 63 bytes takes no allocation.
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
@@ -78,7 +79,7 @@ impl Identity {
 pub struct ClientKey(SmallVec<[u8; 64]>);
 
 impl ClientKey {
-    /// A client with a key of your own, such as the name of a user.
+    /// Returns a client with a key that you choose, such as the name of a user.
     #[must_use]
     pub fn of(key: &(impl Key + ?Sized)) -> Self {
         let mut bytes = SmallVec::from_slice(b"o");
@@ -86,9 +87,11 @@ impl ClientKey {
         Self(bytes)
     }
 
-    /// A client unlike all others in any process, such as a connection that is counted alone.
+    /// Returns a new client, different from all others in any process, such as a connection that is counted
+    /// alone.
     #[must_use]
     pub fn connection() -> Self {
+        // Random 64 bits for the process, so that connections of two processes do not meet on a shared store.
         static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
         static NEXT: AtomicU64 = AtomicU64::new(0);
         // `fetch_add` returns each number once under any ordering; nothing else is published by it.
@@ -96,15 +99,15 @@ impl ClientKey {
         Self(SmallVec::from_slice(format!("c{:016x}-{number}", *PROCESS).as_bytes()))
     }
 
-    /// Returns the bytes.
+    /// Returns the bytes, with the letter of the way in front. They are not hashed, so they can be a secret.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Hashes what clients wrote before a storage sees it: no secret is stored, and no name is longer than a
-/// hash.
+/// Names and secrets of clients are hashed before a storage sees them. So no secret is stored, and no name is
+/// longer than a hash.
 #[deny(clippy::missing_trait_methods)]
 impl Key for ClientKey {
     fn feed(&self, sink: &mut impl FnMut(&[u8])) {
@@ -132,7 +135,7 @@ fn feed(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// Returns half of a SHA-256: 128 bits, so that nobody finds two names with one hash.
+/// Returns half of a SHA-256: 128 bits, so that two names with one hash take about 2^64 attempts to find.
 fn hash(bytes: &[u8]) -> [u8; 16] {
     let whole: [u8; 32] = Sha256::digest(bytes).into();
     let (half, _) = whole.split_first_chunk().unwrap_or((&[0; 16], &[]));
@@ -146,7 +149,7 @@ fn name(bytes: &[u8], text: &mut dyn Write) -> fmt::Result {
         Some((b'6', rest)) => <[u8; 16]>::try_from(rest).ok().map(IpAddr::from),
         _ => None,
     };
-    // A part of a wrong length is none of an address; it falls through to text.
+    // Bytes of another length are not an address, and are shown as text.
     if let Some(address) = address {
         return write!(text, "{address}");
     }
@@ -154,7 +157,7 @@ fn name(bytes: &[u8], text: &mut dyn Write) -> fmt::Result {
         None | Some((b'?', [])) => text.write_str("anonymous"),
         Some((b'+', parts)) => name_parts(parts, text),
         Some((b'k', secret)) => {
-            // 32 bits are enough to recognize a key in a log, and too few to recover it.
+            // 32 bits are enough to recognize a key in a log, and too few to recover a random one.
             let [a, b, c, d, ..] = hash(secret);
             write!(text, "key {a:02x}{b:02x}{c:02x}{d:02x}")
         }

@@ -8,8 +8,8 @@ use super::{Identify, Identity, RequestParts};
 
 /// Identifies clients by several identifiers together, such as address and API key.
 ///
-/// Choose it when one client may have several limits, one for each combination. If an identifier exempts
-/// the request, it is exempt. If one refuses it, it is refused, with the refusal of the first that does.
+/// Choose it to give each combination a limit, such as each API key at each address. A request is exempt if
+/// any identifier exempts it. Otherwise the first refusal refuses it.
 ///
 /// ```
 /// use traffik::web::{ApiKey, CompositeKey, Peer};
@@ -22,7 +22,8 @@ use super::{Identify, Identity, RequestParts};
 pub struct CompositeKey(Vec<Box<dyn Identify>>);
 
 impl CompositeKey {
-    /// Counts all requests as those of one client, until an identifier is [added](Self::and).
+    /// Returns an identifier that counts all requests for one client, until identifiers are
+    /// [added](Self::and).
     #[must_use]
     pub fn new() -> Self {
         Self::default()

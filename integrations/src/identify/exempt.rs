@@ -23,8 +23,7 @@ pub struct Exempt<I> {
 }
 
 impl<I: Identify> Exempt<I> {
-    /// Exempts requests for which `when` returns true. A value that a client can write is no ground for an
-    /// exemption.
+    /// Exempts requests for which `when` returns true. It must not depend on a value that a client can write.
     pub fn when(inner: I, when: impl Fn(RequestParts<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self { inner, when: Box::new(when) }
     }

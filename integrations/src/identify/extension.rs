@@ -14,7 +14,7 @@ use super::{Identify, Identity, RequestParts};
 /// ```
 /// use traffik::web::{FromExtension, Identify, Identity};
 ///
-/// /// Put there by whatever checks who has logged in.
+/// /// The user, inserted by the layer that authenticates requests.
 /// #[derive(Clone)]
 /// struct User(String);
 ///

@@ -1,17 +1,18 @@
-//! The header `Forwarded` of RFC 7239, read from its end: a client's own text stands at the beginning.
+//! The header `Forwarded` of RFC 7239. It is read from its end, since a client's text is at its beginning.
 
 use std::net::IpAddr;
 
 use super::address::address;
 
-/// The hops of one line, the nearest first; `None` for one that names no address, where the list ends.
+/// The hops of one line, the nearest first. A hop without an address is `None` and ends the iteration.
 ///
 /// The line is split from its end, so that an unclosed quote at its beginning cannot swallow what a proxy
 /// has appended: the last element is the shortest end, from a comma on, that is an element.
 ///
-/// A line takes time linear in its length, although a proxy may copy long text of a client into an element.
-/// From each comma on, the line is read once, until that is seen to be no element. Of two readings at the
-/// same byte, one is within quotes and the other is not, so the next comma ends one of them.
+/// A line takes time linear in its length, although a proxy may copy long text of a client into an element. A
+/// reading starts after each comma, and stops at the first byte that shows that it is no element. At most two
+/// readings pass over the same byte: one is within quotes there and the other is not, so the next comma ends
+/// one of them.
 pub(super) struct Hops<'a>(Option<&'a [u8]>);
 
 impl<'a> Hops<'a> {
@@ -62,7 +63,7 @@ enum ForwardedNode {
     Other,
 }
 
-/// Reads one element; `None` if it is none. Reads nothing after the byte that shows this.
+/// Reads one element; `None` if the bytes are not an element. Stops at the first byte that shows this.
 fn element_node(element: &[u8]) -> Option<ForwardedNode> {
     let mut rest = after_blanks(element);
     if rest.is_empty() {
@@ -124,7 +125,7 @@ fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
 impl Value<'_> {
     /// Parses the value as an address.
     fn address(&self) -> Option<IpAddr> {
-        /// The limit of a value: more than an address with zone and port, each character escaped.
+        /// The longest value in bytes: an address with zone and port, each character escaped, is shorter.
         const LONGEST: usize = 256;
         let bytes = Some(self.bytes).filter(|bytes| bytes.len() <= LONGEST)?;
         let (mut plain, mut length) = ([0; LONGEST], 0);
@@ -177,7 +178,7 @@ mod tests {
             ("for=1.1.1.1;for=2.2.2.2", "?"),
             (" , for=1.1.1.1 ;, ,", "1.1.1.1"),
             ("", ""),
-            // What the client left open does not swallow what the proxy has said.
+            // A quote that the client left open does not swallow the proxy's element.
             (r#"for="9.9.9.9, for=2.2.2.2"#, "2.2.2.2 ?"),
             (r#"for="9.9.9.9, for=2.2.2.2;by="a,b""#, "2.2.2.2 ?"),
             (r#"for=2.2.2.2;host="x, for=9.9.9.9""#, "2.2.2.2"),
@@ -201,9 +202,9 @@ mod tests {
 
     #[test]
     fn what_is_no_text_hides_nothing() {
-        let told = |line: &[u8]| Hops::of(line).collect::<Vec<_>>();
+        let hops = |line: &[u8]| Hops::of(line).collect::<Vec<_>>();
         let address = Some(IpAddr::from([2, 2, 2, 2]));
-        assert_eq!(told(b"\xe9, for=2.2.2.2"), [address, None]);
-        assert_eq!(told(b"for=2.2.2.2;host=\"\xe9\""), [address]);
+        assert_eq!(hops(b"\xe9, for=2.2.2.2"), [address, None]);
+        assert_eq!(hops(b"for=2.2.2.2;host=\"\xe9\""), [address]);
     }
 }

@@ -10,8 +10,8 @@ use crate::http::request::Refusal;
 
 /// Identifies clients by the value of a header.
 ///
-/// Choose it behind something that checks the value: a client that can write the header can choose a new
-/// name with every request. For a secret choose [`ApiKey`].
+/// Choose it if an outer layer or a proxy checks the value: a client that can write the header can choose a
+/// new name with every request. For a secret choose [`ApiKey`].
 ///
 /// ```
 /// use traffik::web::{Header, Identify, Identity};
@@ -49,7 +49,7 @@ impl Identify for Header {
 /// Identifies clients by a secret in a header, such as an API key.
 ///
 /// Choose it for values that nobody may read: storages and [names](traffik_core::Key::name) in logs contain
-/// only a hash. Missing and repeated headers are treated as by [`Header`].
+/// only a part of a hash. Missing and repeated headers are treated as by [`Header`].
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
@@ -80,8 +80,9 @@ impl Identify for ApiKey {
 
 /// Identifies clients by the value of a cookie, as a secret.
 ///
-/// Choose it for session cookies. Requests without it are [anonymous](super::Anonymous). Requests with
-/// several cookies of this name are refused with 400, so give cookies of different paths different names.
+/// Choose it for session cookies. Requests without the cookie are [anonymous](super::Anonymous). Requests
+/// with several cookies of this name are refused with 400, so give cookies of different paths different
+/// names.
 ///
 /// ```
 /// use traffik::web::{Cookie, Identify, Identity};
@@ -123,7 +124,7 @@ fn of_header(way: u8, request: RequestParts<'_>, name: &HeaderName) -> Identity 
     single(way, values, &format_args!("the header {name}"))
 }
 
-/// Returns the client of the only value that `what` has in a request.
+/// Returns the client of the only value; refuses several. `what` names their place in the refusal.
 fn single<'a>(way: u8, mut values: impl Iterator<Item = &'a [u8]>, what: &dyn fmt::Display) -> Identity {
     match (values.next(), values.next()) {
         (None, _) => Identity::anonymous(),
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(with("a"), with("a"));
     }
 
-    /// The decoy would be counted, and the other one believed by the service behind.
+    /// Otherwise a decoy could be counted while the service behind uses the other value.
     #[test]
     fn a_value_sent_twice_is_refused() {
         let name = || HeaderName::from_static("x-api-key");

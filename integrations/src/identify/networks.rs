@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::{PeerAddress, RequestParts};
 use crate::error::ThrottleError;
 
-/// A set of networks, such as those of trusted proxies. Cheap to clone.
+/// A set of networks, such as those of trusted proxies. It is cheap to clone, and by default empty.
 ///
 /// Choose it wherever an address decides about trust: [`ClientAddress`](super::ClientAddress),
 /// [`ClassHeaders`](super::ClassHeaders), [`Exempt`](super::Exempt).
@@ -39,14 +39,14 @@ impl Networks {
         texts.into_iter().map(network).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Reports whether an address is in one of them. An IPv4 address mapped into IPv6 counts as IPv4.
+    /// Reports whether an address is in one of the networks. An IPv4 address mapped into IPv6 counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Reports whether the peer of a request is in one of them.
+    /// Reports whether the peer of a request is in one of the networks; false if its address is unknown.
     #[must_use]
     pub fn contain_peer(&self, request: RequestParts<'_>) -> bool {
         PeerAddress::of(request.extensions).is_some_and(|peer| self.contains(peer.address().ip()))

@@ -29,7 +29,7 @@ use crate::log;
 pub struct PeerAddress(SocketAddr);
 
 impl PeerAddress {
-    /// The peer at this address and port.
+    /// Returns the peer at this address and port.
     #[must_use]
     pub const fn new(address: SocketAddr) -> Self {
         Self(address)
@@ -50,8 +50,8 @@ impl PeerAddress {
 
     /// Adds a function that finds the address, for all throttles of the process.
     ///
-    /// It is called if no known type holds the address. Call this once at the start of a program whose
-    /// server has a type of its own:
+    /// The function is called if the extensions hold the address in no type that traffik knows. Add it once,
+    /// at the start of a program whose server inserts another type:
     ///
     /// ```
     /// use std::net::SocketAddr;
@@ -94,11 +94,11 @@ fn found_elsewhere(extensions: &Extensions) -> Option<SocketAddr> {
 /// ```
 ///
 /// An IPv4 address within an IPv6 one counts as that IPv4 address: mapped, translated by NAT64
-/// (`64:ff9b::/96`), 6to4 and Teredo. Any other IPv6 address counts by its prefix, since its owner has a
-/// whole network.
+/// (`64:ff9b::/96`), 6to4 and Teredo. Any other IPv6 address counts by its prefix, since the owner of an
+/// address can usually use all addresses of its network.
 ///
-/// A request without an address is refused with 500 and a text that names the fix. The first one writes an
-/// error to the log. Counted together, all clients would share one limit; if you mean that, call
+/// A request without an address is refused with 500 and a text that names the fix; the first one of a process
+/// also writes an error to the log. To count such requests together instead, under one limit, call
 /// [`or_anonymous`](Self::or_anonymous).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -107,7 +107,7 @@ pub struct Peer {
     or_anonymous: bool,
 }
 
-/// The fix for a server that does not insert the addresses of its peers.
+/// The text of a refusal where a server does not insert the addresses of its peers.
 const UNKNOWN: &str = "the rate limiter does not know the address of the client: insert a PeerAddress into \
     the extensions of each request where connections are accepted; with axum enable the feature `axum` and \
     serve `into_make_service_with_connect_info::<SocketAddr>()`, with tonic enable the feature `tonic`; or \

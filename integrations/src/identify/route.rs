@@ -1,4 +1,4 @@
-//! The identifier by route. A path itself never identifies: clients can choose endlessly many.
+//! The identifier by route. A path itself never identifies, since clients can choose any number of paths.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// Compiles these templates.
+    /// Compiles these templates, such as `/users/{id}`.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl fmt::Debug for Route {
 mod tests {
     use super::*;
 
-    /// A path in the key would be a way round the limit, and make keys without end.
+    /// With the path in the key, clients could evade the limit and create any number of keys.
     #[test]
     fn the_template_counts_and_not_the_path() {
         let route = Route::new(["/items/{id}", "/items/{id}/parts", "/files/{*path}"]).unwrap();

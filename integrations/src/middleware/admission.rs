@@ -11,28 +11,30 @@ use traffik_core::storage::BoxFuture;
 use crate::RequestParts;
 use crate::middleware::body::{BodyMeter, in_turn};
 
-/// Decides which requests pass, and adjusts their responses. [`Throttle`](crate::Throttle) and
-/// [`ThrottleSet`](crate::ThrottleSet) implement it; call it to limit requests in a server that is none of
-/// hyper, tower and actix-web.
+/// Decides which requests pass, and completes their responses. [`Throttle`](crate::Throttle) and
+/// [`ThrottleSet`](crate::ThrottleSet) implement it; call it to limit requests in a server other than hyper,
+/// tower and actix-web.
 ///
 /// The middleware calls [`enter`](Self::enter), then [`resume`](Self::resume) each time an
 /// [`Action::Wait`] has ended. It calls [`mark`](Self::mark) before it passes the request on, and
 /// [`leave`](Self::leave) when the head of the response is there.
 ///
 /// ```
-/// use traffik::web::{Action, Admission, PeerAddress, Throttle};
+/// use traffik::web::{Action, Admission, HeaderFormat, PeerAddress, Throttle};
 /// use traffik::{TokenBucket, rate};
 ///
-/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("1/min"))).build()?;
+/// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("1/min")))
+///     .headers(HeaderFormat::Draft10)
+///     .build()?;
 /// let mut request = http::Request::new(());
-/// request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 4711).into()));
+/// request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 4711).into()));
 ///
 /// // One throttle in memory never waits: it passes or answers at once.
 /// let Action::Pass(mut permit) = throttle.enter((&request).into()) else { panic!("denied") };
 /// throttle.mark(&mut permit, request.extensions_mut());
 /// let (mut head, body) = http::Response::new("hello").into_parts();
 /// throttle.leave(permit, &mut head);
-/// assert!(!head.headers.is_empty()); // the rate-limit headers
+/// assert!(head.headers.contains_key("ratelimit"));
 ///
 /// let Action::Answer(denial) = throttle.enter((&request).into()) else { panic!("admitted") };
 /// assert_eq!(denial.status(), 429);
@@ -48,15 +50,15 @@ pub trait Admission: Clone + Send + Sync + 'static {
     /// Decides on a request.
     fn enter(&self, request: RequestParts<'_>) -> Action<Self::Permit, Self::Work>;
 
-    /// Decides further on a request, with the output of the wait.
+    /// Continues the decision on a request, with the output of the wait.
     fn resume(&self, request: RequestParts<'_>, work: Self::Work) -> Action<Self::Permit, Self::Work>;
 
     /// Writes into the request's `extensions` what the service behind may read, such as a
     /// [`RateLimitStatus`](crate::RateLimitStatus).
     ///
-    /// Poll the returned future, if any, beside the service: it reports what a throttle in shadow mode would
-    /// have decided. It waits for the storage, so for no longer than the storage's own timeout. Dropping it
-    /// may lose that report and the charge of that throttle; the request itself is unaffected.
+    /// Poll the returned future, if any, beside the service: it checks the request with throttles in shadow
+    /// mode, and reports to their observers. It waits for their storages, as long as their timeouts allow.
+    /// Dropping it may lose the report and the charge of such a throttle, but does not affect the request.
     fn mark(&self, permit: &mut Self::Permit, extensions: &mut Extensions) -> Option<BoxFuture<'static, ()>>;
 
     /// Adds the rate-limit headers to the head of the response, and settles charges that depend on it.
@@ -84,8 +86,8 @@ pub enum Action<P, W> {
     Pass(P),
     /// Send this response; the service behind is not called.
     Answer(Response<Bytes>),
-    /// Await this, then call [`resume`](Admission::resume). Dropping the future gives up a turn that has not
-    /// come; a charge that was made stays.
+    /// Await this future, then call [`resume`](Admission::resume). Dropping the future gives up a turn that
+    /// has not come. Without a turn, a charge that was made stays.
     Wait(BoxFuture<'static, W>),
 }
 
@@ -99,7 +101,7 @@ impl<P, W> fmt::Debug for Action<P, W> {
     }
 }
 
-/// The work that remains once the head of a response is there: a future to await, and a counter of the body.
+/// The work that remains once the head of a response is there: a future to await, and a meter of the body.
 /// The middlewares complete it; it has no public parts.
 ///
 /// ```

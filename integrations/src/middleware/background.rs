@@ -11,7 +11,7 @@ use traffik_core::storage::BoxFuture;
 /// A function that runs a future in the background.
 pub(crate) type SpawnFn = dyn Fn(BoxFuture<'static, ()>) + Send + Sync;
 
-/// A future that always completes: dropped before its end, it continues in the background.
+/// A future that continues in the background if it is dropped before its end.
 pub(crate) struct BackgroundFuture<T: Send + 'static> {
     /// The future; `None` once it has completed.
     future: Option<BoxFuture<'static, T>>,
@@ -40,7 +40,7 @@ impl<T: Send + 'static> Future for BackgroundFuture<T> {
 
 impl<T: Send + 'static> Drop for BackgroundFuture<T> {
     fn drop(&mut self) {
-        // A future that has completed is gone by now, so it is never polled again in the background.
+        // `poll` has removed a future that has completed, so it is not polled again here.
         if let Some(future) = self.future.take() {
             (self.spawn)(Box::pin(async move { drop(future.await) }));
         }

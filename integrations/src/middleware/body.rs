@@ -47,7 +47,7 @@ pin_project! {
 pub(crate) trait BodyMeter: Send + Sync {
     /// Settles by the `bytes` that were passed on, once the body has ended or was dropped.
     ///
-    /// The body awaits the returned future if it was read to its end; otherwise drops it.
+    /// A body that was read to its end awaits the returned future; otherwise the future is dropped.
     fn settle(self: Box<Self>, bytes: u64) -> Option<BoxFuture<'static, ()>>;
 }
 
@@ -124,7 +124,7 @@ impl Drop for BodyCounter {
     }
 }
 
-/// The body of a service, for a response that does not go through a throttle.
+/// Wraps the body of a response that does not go through a throttle.
 impl<B> From<B> for ResponseBody<B> {
     fn from(body: B) -> Self {
         Self { kind: BodyKind::Inner { body } }
@@ -153,7 +153,7 @@ fn bytes(mut data: impl Buf) -> Bytes {
     data.copy_to_bytes(data.remaining())
 }
 
-/// The data are [`Bytes`], as axum and tonic require. `Bytes` of a service pass unchanged; other data is
+/// The data are [`Bytes`], as axum and tonic require. `Bytes` of a service pass unchanged; other data are
 /// copied.
 impl<B: Body> Body for ResponseBody<B> {
     type Data = Bytes;
@@ -179,8 +179,8 @@ impl<B: Body> Body for ResponseBody<B> {
                         return Poll::Ready(Some(Err(error)));
                     }
                 }
-                // The end is reported only after the charge is settled, so that a client that has read all
-                // sees it in its next request.
+                // The end is reported only after the charge is settled, so that the next request of a client
+                // that has read the whole body meets the settled state.
                 ready!(count.poll_settle(context));
                 Poll::Ready(None)
             }

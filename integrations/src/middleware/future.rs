@@ -43,10 +43,10 @@ pin_project! {
     /// The future of a response behind a throttle, returned by the services of hyper and tower. Name it where
     /// a service of yours wraps [`Throttled`](crate::Throttled).
     ///
-    /// It waits for a storage elsewhere, for an asynchronous function of the request, for the delay of an
-    /// admitted request, and then for the service behind. It boxes nothing unless one of the first three has
-    /// to be waited for. Dropping it drops the request: a charge that was made stays, and a turn that has not
-    /// come is given up.
+    /// It waits for a remote storage, for asynchronous functions of the request, for the delay of an admitted
+    /// request, and then for the service behind. It boxes nothing unless it waits for one of the first three.
+    /// Dropping it drops the request and gives up a turn that has not come. Without a turn, a charge that was
+    /// made stays.
     ///
     /// ```
     /// # #[cfg(feature = "tower")] {
@@ -59,7 +59,7 @@ pin_project! {
     ///     Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello")))
     /// });
     /// let mut request = http::Request::new(());
-    /// request.extensions_mut().insert(PeerAddress(([192, 0, 2, 1], 4711).into()));
+    /// request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 4711).into()));
     /// let response = Throttled::new(hello, throttle).call(request); // a `ResponseFuture`
     /// # drop(response);
     /// # }
@@ -102,7 +102,7 @@ impl<N: Forward<Request<R>>, R, B, G: Admission> ResponseFuture<N, R, B, G> {
     }
 
     pub(crate) fn answered(admission: G, method: &Method, mut response: Response<Bytes>) -> Self {
-        fit(&mut response, method);
+        fit_to_method(&mut response, method);
         Self { admission, state: ResponseFutureState::Answered { response: Some(response) } }
     }
 
@@ -116,7 +116,7 @@ impl<N: Forward<Request<R>>, R, B, G: Admission> ResponseFuture<N, R, B, G> {
 }
 
 /// Removes the body of a response to `HEAD` and keeps its length: not every server does.
-fn fit(response: &mut Response<Bytes>, method: &Method) {
+fn fit_to_method(response: &mut Response<Bytes>, method: &Method) {
     if method == Method::HEAD {
         let length = std::mem::take(response.body_mut()).len();
         response.headers_mut().entry(CONTENT_LENGTH).or_insert(length.into());
@@ -143,7 +143,8 @@ where
                     {
                         *background = None;
                     }
-                    // An error of the service leaves here with the permit, whose `Drop` ends the admission.
+                    // If the service fails there is no response to settle by: the permit is dropped, and the
+                    // charge stays.
                     let response = ready!(inner.poll(context))?;
                     // A future that is polled after its end stays pending.
                     let Some(permit) = permit.take() else { return Poll::Pending };
@@ -180,7 +181,7 @@ where
                             }
                         }
                         Action::Answer(mut response) => {
-                            fit(&mut response, request.method());
+                            fit_to_method(&mut response, request.method());
                             ResponseFutureState::Answered { response: Some(response) }
                         }
                         Action::Wait(work) => {

@@ -6,7 +6,7 @@ use hyper::service::Service;
 use crate::middleware::admission::{Action, Admission};
 use crate::{Forward, ResponseBody, ResponseFuture, Throttled};
 
-/// A hyper service that is to be called once, after its request has waited. It appears only in the type of a
+/// A hyper service that is called once, after its request has waited. It appears only in the type of a
 /// [`ResponseFuture`].
 ///
 /// ```

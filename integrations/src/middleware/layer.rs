@@ -33,8 +33,8 @@
 /// use traffik::web::{RateLimitStatus, Throttle, ThrottleLayer};
 /// use traffik::{TokenBucket, rate};
 ///
-/// async fn index(standing: RateLimitStatus) -> String {
-///     let left = standing.policies().next().map(|(_, decision)| decision.remaining());
+/// async fn index(status: RateLimitStatus) -> String {
+///     let left = status.policies().next().map(|(_, decision)| decision.remaining());
 ///     format!("{left:?} left\n")
 /// }
 ///

@@ -20,7 +20,7 @@ use super::{Event, Observe, RequestOutcome};
 /// | counter `traffik_store_errors_total` | `kind` |
 ///
 /// A key is never a label. Install the recorder before the first request of a throttle: the observer looks
-/// its counters up once, in the recorder of that time.
+/// the throttle's counters up once, in the recorder that is installed then.
 ///
 /// ```
 /// # #[cfg(feature = "metrics")] {
@@ -71,8 +71,8 @@ impl Observe for Metrics {
         if let Some(kind) = event.failure_kind() {
             counter!("traffik_store_errors_total", "kind" => kind).increment(1);
         }
-        // Usually a throttle is in the map, so requests share the read lock. No lock is held across a panic
-        // that could leave the map half written: a poisoned one is as good.
+        // Usually a throttle is in the map, so requests share the read lock. No panic under the lock leaves
+        // the map half written, so a poisoned lock can be used.
         let throttles = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(handles) = throttles.get(event.throttle) {
             return handles.record_event(event);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_told_by_throttle_and_result_and_failures_by_kind() {
+    fn requests_are_counted_by_throttle_and_result_and_failures_by_kind() {
         let recorder = Recorded::default();
         metrics::with_local_recorder(&recorder, || {
             let observer = Metrics::default();
@@ -164,14 +164,14 @@ mod tests {
                 let _ = failing.enter((&request).into());
             }
         });
-        let told = recorder.0.into_inner().unwrap();
-        let told: Vec<_> = told
+        let figures = recorder.0.into_inner().unwrap();
+        let figures: Vec<_> = figures
             .iter()
             .map(|(name, figure)| (name.as_str(), figure.load(Ordering::Relaxed)))
             .filter(|(_, figure)| *figure > 0)
             .collect();
         assert_eq!(
-            told,
+            figures,
             [
                 ("traffik_check_seconds throttle=api", 3),
                 ("traffik_decisions_total throttle=api source=store", 3),

@@ -10,7 +10,7 @@ use traffik_core::{ErrorKind, Origin};
 
 use super::{Event, Observe, RequestOutcome};
 
-/// An observer that counts requests by throttle and outcome, decisions by origin, the duration of checks, and
+/// An observer that counts requests by throttle and outcome, decisions by origin, checks by duration, and
 /// failures by kind. Choose it to serve a `/metrics` page without a metrics library: it returns numbers, or
 /// Prometheus' text format. Clones share the counts.
 ///
@@ -40,8 +40,9 @@ struct TallyTable {
 struct ThrottleCounts {
     results: [AtomicU64; RequestOutcome::ALL.len()],
     origins: [AtomicU64; Origin::ALL.len()],
-    /// Checks by duration: those that took at most the bound, and longer than the bound before.
+    /// Checks by duration: at most the bound, and more than the bound before it.
     took: [AtomicU64; BOUNDS.len() + 1],
+    /// The sum of the durations of all checks.
     nanoseconds: AtomicU64,
 }
 
@@ -76,9 +77,9 @@ impl Tally {
         kinds.zip(&self.0.errors).map(|(kind, count)| (kind.name(), count.load(Ordering::Relaxed)))
     }
 
-    /// Adds failures that a storage has counted itself and that no request has reported: `more` since the
-    /// last call. For example `RedisStorage::corrupt` and `MemcachedStorage::corrupt` count stored values
-    /// that are no states, [`ErrorKind::Corrupt`].
+    /// Adds `more` failures that a storage has counted since the last call and that no request has reported.
+    /// For example, `RedisStorage::corrupt` and `MemcachedStorage::corrupt` count stored values that are not
+    /// states; add them as [`ErrorKind::Corrupt`].
     pub fn add_errors(&self, kind: ErrorKind, more: u64) {
         if let Some(errors) = self.0.errors.get(kind as usize) {
             errors.fetch_add(more, Ordering::Relaxed);
@@ -114,9 +115,9 @@ impl Tally {
         )?;
         writeln!(text, "# TYPE traffik_decisions_total counter")?;
         for (throttle, counts) in throttles.iter() {
-            // A throttle reports no event for the other two, so their counts would always be 0.
-            let heard = |origin: &Origin| !matches!(origin, Origin::Bypassed | Origin::Disabled);
-            for origin in Origin::ALL.into_iter().filter(heard) {
+            // A throttle reports no event with these two origins, so their counts would always be 0.
+            let is_reported = |origin: &Origin| !matches!(origin, Origin::Bypassed | Origin::Disabled);
+            for origin in Origin::ALL.into_iter().filter(is_reported) {
                 let (count, source) = (counts.from(origin), origin.name());
                 writeln!(
                     text,
@@ -213,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_counted_and_told() {
+    fn all_events_are_counted_and_exported() {
         let tally = Tally::default();
         let failure = BackendError::new(ErrorKind::Timeout, "late");
         let event = |result, micros, failure| Event {
@@ -239,7 +240,7 @@ mod tests {
             (0, vec!["api".to_owned()])
         );
         tally.add_errors(ErrorKind::Corrupt, 3);
-        let told = tally.prometheus();
+        let text = tally.prometheus();
         for line in [
             "traffik_requests_total{throttle=\"api\",result=\"allowed\"} 2",
             "traffik_requests_total{throttle=\"api\",result=\"failed\"} 1",
@@ -257,7 +258,7 @@ mod tests {
             "traffik_store_errors_total{kind=\"full\"} 0",
             "traffik_store_errors_total{kind=\"corrupt\"} 3",
         ] {
-            assert!(told.lines().any(|it| it == line), "{line}\n{told}");
+            assert!(text.lines().any(|it| it == line), "{line}\n{text}");
         }
         for (at, seen) in RequestOutcome::ALL.into_iter().enumerate() {
             assert_eq!(seen as usize, at);

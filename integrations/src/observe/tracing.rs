@@ -10,12 +10,13 @@ use traffik_core::Origin;
 
 use super::{Event, Observe, RequestOutcome};
 
-/// An observer that logs denials and failures through `tracing`. Choose it to see in the log that a limit
-/// bites; use counters for exact figures.
+/// An observer that logs denials and failures through `tracing`. Choose it to see in the log that a throttle
+/// denies; use counters for exact figures.
 ///
 /// It writes at most one line a second for the denials of a throttle, and one for its failures, so that a
-/// flood cannot fill the log. Each line says how many requests it stands for, in `requests`; the line of the
-/// first denial is written at once.
+/// flood cannot fill the log. In a line, `requests` is the number of requests since the line before it. The
+/// line of the first denial is written at once. Requests that a throttle would have denied if it were
+/// enforced count as denials, with `last` as `would_deny`.
 ///
 /// ```
 /// # #[cfg(feature = "tracing")] {
@@ -65,7 +66,8 @@ impl Observe for Traces {
         // Failures have lines of their own, so that a flood of denials does not hide them.
         let key = (event.throttle.to_owned(), failed);
         let Some(requests) = lines.entry(key).or_default().due(Instant::now()) else { return };
-        // A subscriber may write to a file or lock: other requests do not wait for that.
+        // The lock ends before the line is written: a subscriber may be slow, and other requests need not
+        // wait.
         drop(lines);
         let (throttle, result) = (event.throttle, event.result.name());
         match event.failure {

@@ -49,9 +49,9 @@ use crate::throttle::DelayTimer;
 ///   wait. Processes that share a storage share one budget; their calls have no common order.
 /// * **Duration.** A call waits without a bound unless [`max_wait`](Self::max_wait) sets one. The check on a
 ///   shared storage takes as long as the storage does, so give the storage a timeout.
-/// * **Drop.** A call that is dropped while it waits leaves the queue, and the calls behind it move up. It
-///   has been charged nothing, except in the two cases that [`AsyncLimiter::until_ready`] names for a shared
-///   storage. A call whose turn has come stays charged.
+/// * **Drop.** A call that is dropped while it waits leaves the queue, and the calls behind it move up. It is
+///   not charged, except in the two cases that [`AsyncLimiter::until_ready`] names for a shared storage. A
+///   call whose turn has come stays charged.
 ///
 /// Clones share the budget.
 ///
@@ -59,7 +59,7 @@ use crate::throttle::DelayTimer;
 ///
 /// A call that is not made fails with a [`WaitError<BackendError>`](WaitError):
 ///
-/// * `TooLong { wait }` if it would have to wait for longer than the bound, namely for `wait`; also if the
+/// * `TooLong { wait }` if it would have to wait for `wait`, which is longer than the bound; also if the
 ///   limiter's queue is bounded and full.
 /// * `Never` if its cost exceeds the limit.
 /// * `Storage` if the storage fails, unless [`fail_open`](Self::fail_open) is set.
@@ -111,7 +111,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
         }
     }
 
-    /// Gives each key a budget of its own, for example each host. A limiter that checks the same key on the
+    /// Gives each key a separate budget, for example each host. A limiter that checks the same key on the
     /// same storage, such as a user's, shares the budget.
     #[must_use]
     pub fn key_by<K: Key + Send + Sync + 'static>(
@@ -128,7 +128,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
     }
 
     /// Checks each call in the class that `class` returns, for strategies that treat classes differently. The
-    /// calls of each class wait in a queue of their own.
+    /// calls of each class wait in a separate queue.
     #[must_use]
     pub fn class_by(self, class: impl Fn(RequestParts<'_>) -> Class + Send + Sync + 'static) -> Self {
         Self { class: Arc::new(class), ..self }
@@ -155,8 +155,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
     /// Waits for the turn of a call, for clients other than those of tower and reqwest.
     ///
     /// Waits for at most [`max_wait`](Self::max_wait) and the time that the storage takes to answer; without
-    /// a bound if there is no `max_wait`. Dropping the future leaves the queue, with nothing charged except
-    /// as said [above](Self).
+    /// a bound if there is no `max_wait`. Dropping the future leaves the queue and charges nothing, with the
+    /// exceptions named [above](Self).
     ///
     /// # Errors
     ///

@@ -74,6 +74,7 @@ where
         let clone = self.client.clone();
         let ready = mem::replace(&mut self.client, clone);
         let turn = self.outgoing.until_ready(&request);
+        // The wait begins when the future is polled, so a call that is never polled takes no turn.
         CallFuture { state: CallState::Waiting { turn, next: Some((ready, request)) } }
     }
 }
@@ -81,8 +82,9 @@ where
 pin_project! {
     /// The future of a call through [`Paced`]: waits for the turn of the call, then for the client.
     ///
-    /// It waits for its turn for at most [`max_wait`](Outgoing::max_wait). Dropping it gives up the turn, or
-    /// drops the call if that has begun; the call then stays charged.
+    /// It waits for its turn for at most [`max_wait`](Outgoing::max_wait), if that is set, and for the
+    /// storage. Dropping it gives up the turn. If the call has begun, dropping it drops the call, which stays
+    /// charged.
     ///
     /// ```
     /// # #[cfg(feature = "tower")] {
@@ -125,8 +127,7 @@ impl<T: Service<R, Error: Into<BoxError>>, R> Future for CallFuture<T, R> {
             let inner = match this.state.as_mut().project() {
                 CallStateProjection::Waiting { turn, next } => {
                     ready!(turn.as_mut().poll(context))?;
-                    // The client and its request leave here once. A future that is polled after its end stays
-                    // pending.
+                    // `next` is taken once: a future that is polled after an error stays pending.
                     let Some((mut client, request)) = next.take() else { return Poll::Pending };
                     client.call(request)
                 }

@@ -15,7 +15,7 @@ pub(super) struct Pattern {
     make: PatternParser,
     /// The exact path or the prefix, in normal form.
     folded: String,
-    /// The number of characters of a path that it spells out.
+    /// The length of the path that the pattern spells out, without wildcards and names.
     pub(super) literal: usize,
     /// The cost of a comparison, relative to other patterns.
     pub(super) effort: u8,
@@ -47,7 +47,7 @@ impl Pattern {
         (self.make)(&self.text, true)
     }
 
-    /// Reports whether a path can match both, as far as that is easy to find out.
+    /// Reports whether a path can match both patterns; true if that is not easy to find out.
     pub(super) fn can_meet(&self, other: &Self) -> bool {
         let (one, another) = if self.effort <= other.effort { (self, other) } else { (other, self) };
         // Only paths and prefixes can be compared by text; for other patterns a common path is assumed.
@@ -71,7 +71,7 @@ impl Pattern {
         Ok(Self { folded, ..exact })
     }
 
-    /// Parses a path that includes all below it.
+    /// Parses a prefix: a path that also matches the paths below it.
     pub(super) fn prefix(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
         check(text, PatternKind::Prefix)?;
         let folded = folded(text, ignore_case).trim_end_matches('/').to_owned();
@@ -88,7 +88,7 @@ impl Pattern {
         check(text, PatternKind::Template)?;
         let (mut router, spelled) = (Router::new(), folded(text, ignore_case));
         router.insert(&*spelled, ()).map_err(|reason| ThrottleError::route(text, reason))?;
-        // Characters within braces are names, which spell out nothing of a path.
+        // Names in braces are not characters of a path.
         let mut depth = 0u32;
         let spelled = spelled.chars().filter(|character| {
             match character {
@@ -142,8 +142,8 @@ fn folded(text: &str, ignore_case: bool) -> String {
 
 /// Reports whether a sequence matches a pattern in which some items stand for any number of others.
 ///
-/// After a mismatch only the last such item takes one more; earlier ones need not. So the time grows with
-/// the product of both lengths, whatever a client sends.
+/// After a mismatch only the last wildcard takes one more item: an earlier wildcard that takes more could not
+/// match more. So the time is at most proportional to the product of both lengths, for any text.
 fn wild<P, T>(
     pattern: &[P],
     text: &[T],
@@ -166,7 +166,7 @@ fn wild<P, T>(
             }
             _ => match &mut last_many {
                 Some((many, taken)) => {
-                    // The wildcard takes one item more, and what follows it starts anew.
+                    // The wildcard takes one item more, and the pattern after it starts anew.
                     *taken += 1;
                     (at, next) = (*many + 1, *taken);
                 }
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// Every way in which a star could stand for something, tried.
+    /// Tries every number of characters for each star.
     fn naive(pattern: &[char], text: &[char]) -> bool {
         match pattern.split_first() {
             None => text.is_empty(),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_path_takes_no_long() {
+    fn a_hostile_path_takes_little_time() {
         let glob = Pattern::glob(&"/**/a*a*a*b".repeat(8), false).unwrap();
         assert!(!(glob.matches)(&"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".repeat(200)));
     }

@@ -10,12 +10,12 @@ impl Rule {
     /// Requires a path in which the regular expression matches somewhere. Write `^` and `$` for the whole
     /// path.
     ///
-    /// The path is in normal form, and the expression is not: write `%C3%A9` for `é`, `%20` for a space,
-    /// and no slash at the end. A match takes time linear in the length of the path.
+    /// The path is in normal form, but the expression is taken as written: write `%C3%A9` for `é`, `%20` for
+    /// a space, and no slash at the end. A match takes time linear in the length of the path.
     ///
     /// # Errors
     ///
-    /// Fails with [`ThrottleError::Route`] if it is not a regular expression.
+    /// Fails with [`ThrottleError::Route`] if `pattern` is not a regular expression, or is too large.
     pub fn regex(self, pattern: &str) -> Result<Self, ThrottleError> {
         let ignore_case = self.ignore_case;
         let pattern = read(pattern, ignore_case)?;
@@ -26,7 +26,7 @@ impl Rule {
 fn read(text: &str, ignore_case: bool) -> Result<Pattern, ThrottleError> {
     let regex = RegexBuilder::new(text).case_insensitive(ignore_case).build();
     let regex = regex.map_err(|reason| ThrottleError::route(text, reason))?;
-    // Its literal characters are hard to count, so it ranks below every other pattern.
+    // Its literal characters are hard to count, so it counts as one.
     Ok(Pattern::new(text, read, (4, 1), move |path| regex.is_match(path)))
 }
 

@@ -1,4 +1,4 @@
-//! The rules of a throttle, and whether it applies to a request by them.
+//! The rules of a throttle, which decide whether it applies to a request.
 
 use traffik_core::storage::BoxFuture;
 
@@ -7,7 +7,7 @@ use crate::RequestParts;
 use crate::error::ThrottleError;
 use crate::http::path;
 
-/// The answer whether a throttle applies to a request, with the rank of the rule.
+/// Whether a throttle applies to a request, with the rank of the rule.
 pub(crate) enum Applicability {
     No,
     Yes(Rank),
@@ -25,8 +25,8 @@ pub(crate) struct PendingMatch {
     unless: Vec<BoxFuture<'static, bool>>,
 }
 
-/// The rules of a throttle. It applies if an `apply` rule is met or there is none, and no `bypass` rule is
-/// met.
+/// The rules of a throttle. The throttle applies if an `apply` rule is met or there is none, and if no
+/// `bypass` rule is met.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     apply: Vec<Rule>,
@@ -45,13 +45,16 @@ impl Rules {
         self.bypass.sort_by_key(|rule| (rule.awaited.len(), rule.predicates.len(), rule.paths.len()));
     }
 
-    /// Checks that each rule can be met.
+    /// Checks each rule for conditions that no request can meet.
     pub(crate) fn check(&self) -> Result<(), ThrottleError> {
         self.apply.iter().chain(&self.bypass).try_for_each(Rule::check)
     }
 
-    /// Returns the rule by which a request is counted, if there are rules; otherwise the reasons why it is
-    /// not.
+    /// Returns the rule by which a request is counted; `None` without rules.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the reasons why the request is not counted.
     pub(crate) async fn explain(&self, request: RequestParts<'_>) -> Result<Option<String>, Vec<String>> {
         let path = path::fold(request.original_uri().path());
         for rule in self.bypassing(&path) {
@@ -69,8 +72,8 @@ impl Rules {
         if unmet.is_empty() { Ok(None) } else { Err(unmet) }
     }
 
-    /// Yields the bypass rules for a path. A path in an odd spelling may be another path to the next
-    /// server, so rules with paths do not bypass it.
+    /// Yields the bypass rules for a path. The next server may read an unusual spelling as another path, so
+    /// rules with paths do not bypass it.
     fn bypassing(&self, path: &path::FoldedPath<'_>) -> impl Iterator<Item = &Rule> {
         self.bypass.iter().filter(|rule| path.is_plain || rule.paths.is_empty())
     }
@@ -137,7 +140,7 @@ impl PendingMatch {
     }
 }
 
-/// Waits for these, one after another, until one is true.
+/// Waits for the answers, one after another, until one is true.
 async fn any(answers: Vec<BoxFuture<'static, bool>>) -> bool {
     for answer in answers {
         if answer.await {

@@ -1,4 +1,4 @@
-//! Mistakes in a rule that no request could meet.
+//! Finds mistakes in patterns and methods, which no request could meet.
 
 use http::Method;
 
@@ -13,7 +13,7 @@ pub(super) enum PatternKind {
     Glob,
 }
 
-/// Refuses a pattern that matches nothing, or something else than its author means.
+/// Refuses a pattern that matches no path, or other paths than its author means.
 pub(super) fn check(text: &str, kind: PatternKind) -> Result<(), ThrottleError> {
     let reason = mistake(text, kind);
     reason.map_or(Ok(()), |reason| Err(ThrottleError::Rule { pattern: text.to_owned(), reason }))
@@ -68,9 +68,9 @@ fn mistake(text: &str, kind: PatternKind) -> Option<String> {
     None
 }
 
-/// Refuses a method that no client sends.
+/// Refuses a method that is probably a mistake, such as `post`.
 pub(super) fn check_method(method: &Method) -> Result<(), ThrottleError> {
-    // The registry of methods at IANA, with `PURGE` and `QUERY`.
+    // The methods in the registry of IANA, and `PURGE` and `QUERY`.
     const KNOWN: &str = " ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK \
         LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST \
         PRI PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE \
@@ -117,8 +117,8 @@ mod tests {
             ("/users/{id}/*", &[Template], "glob"),
         ] {
             for kind in kinds {
-                let told = refused(text, *kind);
-                assert!(told.contains(cure) && told.contains(&format!("{text:?}")), "{kind:?} {told}");
+                let error = refused(text, *kind);
+                assert!(error.contains(cure) && error.contains(&format!("{text:?}")), "{kind:?} {error}");
             }
         }
         for (text, kind) in [

@@ -28,7 +28,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for RateLimitStatus {
     }
 }
 
-/// The rejection of an extractor: no throttle exposes the status of the client. It answers 500.
+/// The rejection of the extractor [`RateLimitStatus`] if no throttle exposes a status. It answers 500.
 ///
 /// Build the throttle with [`expose`](crate::ThrottleBuilder::expose), or extract an `Option`:
 ///

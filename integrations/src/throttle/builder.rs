@@ -34,7 +34,7 @@ mod clients;
 
 /// The options of a [`Throttle`].
 ///
-/// [`Throttle::in_memory`] and [`Throttle::builder`] return it; [`build`](Self::build) ends it.
+/// [`Throttle::in_memory`] and [`Throttle::builder`] return it; [`build`](Self::build) makes the throttle.
 ///
 /// ```
 /// use http::Method;
@@ -55,10 +55,10 @@ mod clients;
 /// [parts](RequestParts) (`.._by`), or an asynchronous function (`.._by_async`). A function returns a value
 /// or a result; see [`RequestError`](crate::RequestError).
 ///
-/// A future outlives the borrowed parts of the request, so an asynchronous function first copies what it
-/// needs: `|request| { let path = request.uri.clone(); async move { .. } }`. An `async |request|` closure
-/// would keep the borrow, and does not compile. A request waits for such a function without a bound, and
-/// drops its future if the client goes away.
+/// A future outlives the borrowed parts of the request, so an asynchronous function first copies the values
+/// it needs: `|request| { let path = request.uri.clone(); async move { .. } }`. An `async |request|` closure
+/// would keep the borrow, and does not compile. A request waits for the future without a bound; if its client
+/// goes away, the future is dropped.
 #[must_use = "a throttle limits nothing until it is built and put in front of a service"]
 pub struct ThrottleBuilder<S: Strategy, M> {
     profile: Profile,
@@ -130,11 +130,11 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         Self { profile, settings, storage, after, expose, registry, is_shared }
     }
 
-    /// Counts a request only if `counts` returns true for its response, such as one of a failed login.
+    /// Counts a request only if `counts` returns true for its response, for example only failed logins.
     ///
-    /// A request is charged before it is passed on, so that no more than the limit are under way at a time.
-    /// If its response does not count, the charge is refunded. A request whose client goes away before
-    /// stays charged.
+    /// A request is charged before it is passed on, so that requests under way at a time cannot exceed the
+    /// limit. If its response does not count, the charge is refunded. A request stays charged if its client
+    /// goes away before the response, or if the service fails without one.
     pub fn charge_if(mut self, counts: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.after = Settlement::ChargeIf(Arc::new(counts));
         self
@@ -168,8 +168,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Limits the delay of a request. One whose turn is further away is answered 429, and its place in the
-    /// queue is refunded; `Retry-After` says when its turn would be near enough. Defaults to no limit.
+    /// Limits the delay of a request. A request whose turn is further away is answered 429, and its place in
+    /// the queue is refunded; `Retry-After` says when its turn would be near enough. Defaults to no limit.
     pub fn max_delay(mut self, max_delay: Duration) -> Self {
         self.profile.max_delay = max_delay;
         self
@@ -178,8 +178,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// Sets the function that runs futures in the background: `|future| drop(tokio::spawn(future))`.
     ///
     /// It runs calls of remote storages that nobody waits for, such as the refund of a request whose client
-    /// went away. Without it those calls are not made, and a client that goes away while [several
-    /// throttles](crate::ThrottleSet) are asked may leave some of them charged.
+    /// went away. Without a spawner those calls are not made, and a client that goes away during the check of
+    /// [several throttles](crate::ThrottleSet) may leave some of them charged.
     pub fn spawner(mut self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
         self.profile.spawner = Some(background(spawn));
         self
@@ -191,16 +191,16 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Enters the throttle in a registry, which refuses a second one of the same name while this one is in
+    /// Enters the throttle in a registry, which refuses a second throttle of this name while this one is in
     /// use.
     pub fn register(mut self, registry: &Registry) -> Self {
         self.registry = Some(registry.clone());
         self
     }
 
-    /// Counts together with other throttles of this name on the same storage, such as the predecessor at a
-    /// reload of limits. Without it they are [refused](Self::build). To limit in several places, clone the
-    /// throttle instead.
+    /// Allows other throttles of this name on the same storage, and counts together with them. Choose it for
+    /// a reload of limits, where a throttle and its successor overlap. Without it the second throttle is
+    /// [refused](Self::build). To limit in several places, clone the throttle instead.
     pub fn shared(mut self) -> Self {
         self.is_shared = true;
         self
@@ -211,10 +211,10 @@ impl<S: Strategy<Cost = u32>, M> ThrottleBuilder<S, M> {
     /// Charges a request by its response: `cost` receives the head and the length of the sent body in
     /// bytes.
     ///
-    /// Until the body has ended, the request is charged its normal cost, as a reserve. Then the difference
-    /// is refunded, or charged even beyond the limit. So a client that has used up its limit is not cut
-    /// off, but denied the next time. A remote storage is called while the end of the body is held back; if
-    /// the body is dropped, in the [background](Self::spawner).
+    /// Until the body has ended, the request is charged its normal cost, as a reserve. Then the difference is
+    /// refunded, or charged even beyond the limit. So a client that has used up its limit is not cut off, but
+    /// denied the next time. The end of the body is held back until a remote storage has answered. If the
+    /// body is dropped, the storage is called in the [background](Self::spawner).
     pub fn settle_by(mut self, cost: impl Fn(&Parts, u64) -> u32 + Send + Sync + 'static) -> Self {
         self.after = Settlement::settle(cost);
         self
@@ -235,13 +235,14 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
     ///
     /// # Errors
     ///
-    /// * [`Name`](ThrottleError::Name) if its name, or that of a policy, cannot stand in a header.
-    /// * [`Rule`](ThrottleError::Rule) if no request can meet one of its rules.
+    /// * [`Name`](ThrottleError::Name) if its name, or that of a policy, is empty, too long for a header or
+    ///   has other characters than [`builder`](Throttle::builder) allows.
+    /// * [`Rule`](ThrottleError::Rule) if one of its rules has a condition that no request can meet.
     /// * [`Taken`](ThrottleError::Taken) if a throttle in its [registry](Self::register) has its name.
-    /// * [`Shared`](ThrottleError::Shared) if another throttle of this process has its name and counts in
-    ///   the same storage, also in a clone or behind layers: both would count as one. It is not detected
-    ///   for a storage that is chosen for each request, that was made twice for one store, or that has no
-    ///   [`wait_queue`](AsyncStorage::wait_queue). See [`shared`](Self::shared).
+    /// * [`Shared`](ThrottleError::Shared) if another throttle of this process has its name and scope and
+    ///   counts in the same storage, also in a clone or behind layers: both would count as one. This is not
+    ///   detected for a storage that is chosen for each request, that was made twice for one store, or that
+    ///   has no [`wait_queue`](AsyncStorage::wait_queue). See [`shared`](Self::shared).
     pub fn build(self) -> Result<Throttle<S, M>, ThrottleError> {
         let Self { profile, settings, storage, after, expose, registry, is_shared } = self;
         for name in profile.answers.names.iter().chain([&profile.uid]) {
@@ -259,7 +260,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> ThrottleBuilder<S, M> {
         let reservation = None;
         let mut inner =
             Arc::new(ThrottleInner { reservation, profile, settings, storage, after, expose, registration });
-        // Only within the `Arc` has the storage its final address, which the reservation holds.
+        // The reservation holds the address of the storage, which is final only within the `Arc`.
         let ThrottleInner { profile, storage, .. } = &*inner;
         if let Some(queue) = storage.fixed().and_then(AsyncStorage::wait_queue) {
             let reserved = Reservation::new(queue, &profile.uid, profile.scope.as_ref(), is_shared)?;

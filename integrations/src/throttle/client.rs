@@ -16,9 +16,9 @@ use crate::identify::ClientKey;
 /// One client of a throttle, with the operations of a limiter: [`check`](Self::check),
 /// [`status`](Self::status), [`charge`](Self::charge), [`refund`](Self::refund).
 ///
-/// Choose it to charge something else than a whole request, or a client that no request names. Most
-/// handlers want [`hit`](Throttle::hit). Operations go to the storage whatever the throttle's
-/// [enforcement](crate::Enforcement) is; the caller acts on their results.
+/// Choose it to charge something else than a whole request, or a client that no request names. Most handlers
+/// want [`hit`](Throttle::hit). Operations go to the storage even if the throttle is disabled or not
+/// [enforced](crate::Enforcement) for the client; the caller acts on their results.
 ///
 /// ```
 /// # async fn export(request: &http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -49,14 +49,14 @@ impl<S: Strategy, M> fmt::Debug for Client<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Returns the client that sends a request; `None` if the request is not counted.
+    /// Returns the client that a request is counted for; `None` if the request is not counted.
     ///
-    /// Waits for asynchronous functions of the request, without a bound, and for no storage. A dropped
+    /// Waits for asynchronous functions of the request, without a bound. Calls no storage, so a dropped
     /// future leaves nothing behind.
     ///
     /// # Errors
     ///
-    /// Fails with a [`Rejection`] if the request is refused or a function of it has failed. A failure is a
+    /// Fails with a [`Rejection`] if a function of the request has refused it or has failed. A failure is a
     /// 503, whatever [`on_error`](crate::ThrottleBuilder::on_error) says, since the caller decides. If the
     /// throttle is not [enforced](crate::Enforcement) for the request, this returns `None` instead.
     pub fn client<'a>(
@@ -80,8 +80,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 
     /// Returns the client with this key, such as one that an [identifier](crate::Identify) returned before.
     ///
-    /// There is no request to ask. Where the strategy or the storage is a function of the request, set
-    /// [one](Client::strategy). A cost that is a function counts as 1, and a class as the default one.
+    /// Functions of the request are not called, since there is no request. Where the strategy or the storage
+    /// is such a function, set it by [`Client::strategy`] or [`Client::storage`]. In place of a function, the
+    /// cost is 1 and the class is the default one.
     #[must_use]
     pub fn client_for(&self, client: ClientKey) -> Client<S, M> {
         let settings = self.0.settings.load_full();
@@ -115,7 +116,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
         self
     }
 
-    /// Sets the strategy. One of another type or period than the throttle's own has a state of its own; see
+    /// Sets the strategy. A strategy of another type or period than the throttle's has a separate state; see
     /// [`strategy_by`](crate::ThrottleBuilder::strategy_by).
     #[must_use]
     pub fn strategy(mut self, strategy: S) -> Self {
@@ -197,7 +198,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
         self.throttle.apply(&self.plan, &Op::Charge(self.plan.hit))
     }
 
-    /// Refunds an admission by the receipt in its verdict. Returns the figures after that.
+    /// Refunds an admission by the receipt in its verdict, at the client's cost. Returns the figures after
+    /// that.
     ///
     /// Waits for the storage. A dropped reply may leave the refund undone.
     ///
@@ -208,7 +210,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
         self.throttle.apply(&self.plan, &Op::Refund(self.plan.hit, receipt))
     }
 
-    /// Deletes the state of the client, which starts afresh.
+    /// Deletes the client's state in its scope, so that the client has the whole limit again.
     ///
     /// Where the strategy is chosen for each request, this deletes the state under the client's
     /// [strategy](Self::strategy), which strategies of the same type and period share. Other states stay:

@@ -33,7 +33,7 @@ use crate::middleware::background::{SpawnFn, background};
 ///     .on_throttled(|denial| denial.response());
 /// let reads = defaults.throttle("reads", Gcra::new(rate!("50/s"))).build()?;
 /// let writes = defaults.throttle("writes", Gcra::new(rate!("5/s"))).build()?;
-/// # let _ = (reads, writes);
+/// assert_eq!((reads.uid(), writes.uid()), ("reads", "writes"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -76,7 +76,7 @@ impl<M> ThrottleDefaults<M> {
         Self { format, ..self }
     }
 
-    /// Sets the function that answers denials.
+    /// Sets the function that answers denials; see [`ThrottleBuilder::on_throttled`].
     #[must_use]
     pub fn on_throttled(
         self,
@@ -85,7 +85,8 @@ impl<M> ThrottleDefaults<M> {
         Self { handler: Some(Handler::Now(Arc::new(handler))), ..self }
     }
 
-    /// Sets the reaction to failures. Defaults to [`OnError::Throttle`].
+    /// Sets the reaction to a failure of the storage or of a function of the request. Defaults to
+    /// [`OnError::Throttle`].
     #[must_use]
     pub fn on_error(self, on_error: OnError) -> Self {
         Self { on_error, ..self }
@@ -102,7 +103,7 @@ impl<M> ThrottleDefaults<M> {
         &self.storage
     }
 
-    /// Starts to build a throttle in this storage; see [`Throttle::builder`].
+    /// Returns the builder of a throttle in this storage, with these settings; see [`Throttle::builder`].
     pub fn throttle<S: Strategy>(&self, uid: &str, strategy: S) -> ThrottleBuilder<S, M>
     where
         M: AsyncStorage<S> + Clone + 'static,

@@ -1,4 +1,4 @@
-//! An explanation for people of how a throttle treats a request.
+//! The explanation, in text, of how a throttle treats a request.
 
 use std::fmt::Write;
 use std::future::Future;
@@ -14,9 +14,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// Explains how the throttle treats a request, a line for each fact.
     ///
     /// Choose it to find out why a request is or is not counted. The lines name the matching rule, the
-    /// client, the scope, the cost and each limit; or the reason why the request is not counted, with the
-    /// condition of each rule that it does not meet. Charges nothing and calls no storage. The future waits
-    /// for asynchronous functions of the request, and leaves nothing behind when dropped.
+    /// client, the scope, the cost and each limit. For a request that is not counted they give the reason,
+    /// with the first condition of each rule that it does not meet. Charges nothing and calls no storage. The
+    /// future waits for asynchronous functions of the request, without a bound, and leaves nothing behind
+    /// when dropped.
     ///
     /// ```
     /// # async fn explained() -> Result<(), Box<dyn std::error::Error>> {
@@ -65,12 +66,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
                 },
             ),
             Err(Skipped { reason: SkipReason::Error(stop), enforced }) => {
-                let beyond = if enforced {
+                let note = if enforced {
                     ""
                 } else {
                     "; the limit is not enforced for this client, so the request passes"
                 };
-                line("not counted", &format!("{stop}{beyond}"));
+                line("not counted", &format!("{stop}{note}"));
             }
         }
         text

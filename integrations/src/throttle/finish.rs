@@ -1,4 +1,4 @@
-//! The end of a throttled request, once the head of its response is there.
+//! The settlement of a charged request, once the head of its response is there.
 
 use std::sync::Arc;
 
@@ -8,14 +8,19 @@ use traffik_core::{Op, Strategy};
 
 use super::handle::Throttle;
 use super::plan::Plan;
-use super::settlement::{Bill, ChargeReceipt, Settlement};
+use super::settlement::{Bill, Settlement, VerdictReceipt};
 use crate::middleware::admission::Completion;
 use crate::middleware::background::BackgroundFuture;
 use crate::middleware::body::BodyMeter;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Returns the work that remains for a request that was charged.
-    pub(crate) fn left(&self, plan: Arc<Plan<S, M>>, receipt: ChargeReceipt<S>, response: &Parts) -> Completion {
+    /// Returns the work that remains for a charged request, given the head of its response.
+    pub(crate) fn completion(
+        &self,
+        plan: Arc<Plan<S, M>>,
+        receipt: VerdictReceipt<S>,
+        response: &Parts,
+    ) -> Completion {
         match &self.0.after {
             Settlement::Nothing => Completion::default(),
             Settlement::ChargeIf(counts) if counts(response) => Completion::default(),
@@ -35,15 +40,15 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     pub(crate) fn give_back(
         &self,
         plan: &Plan<S, M>,
-        receipt: ChargeReceipt<S>,
+        receipt: VerdictReceipt<S>,
     ) -> Option<BoxFuture<'static, ()>> {
         let done = self.awaitable(self.apply(plan, &Op::Refund(plan.hit, receipt)));
         // With a spawner the future is dropped here, which starts it in the background.
         done.filter(|_| self.0.profile.spawner.is_none())
     }
 
-    /// Returns the future to await until the storage has answered, whose answer is ignored. Dropped, it
-    /// goes on in the background if there is a spawner.
+    /// Returns a future that waits for the storage and ignores its answer; `None` if it has answered. A
+    /// dropped future continues in the background if there is a spawner.
     fn awaitable(&self, reply: Reply<S::Verdict>) -> Option<BoxFuture<'static, ()>> {
         match reply {
             Reply::Ready(_) => None,
@@ -62,7 +67,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 struct BodySettlement<S: Strategy, M> {
     throttle: Throttle<S, M>,
     plan: Arc<Plan<S, M>>,
-    receipt: ChargeReceipt<S>,
+    receipt: VerdictReceipt<S>,
     bill: Bill<S>,
 }
 

@@ -20,9 +20,9 @@ use crate::http::request::{Fallible, FixedOr, RequestParts};
 /// A rate limit on requests, by client.
 ///
 /// Build it with [`in_memory`](Self::in_memory) for one process, or with [`builder`](Self::builder) on a
-/// shared store. [`ThrottleLayer`](crate::ThrottleLayer) and [`Throttled`](crate::Throttled) put it in
-/// front of a service. Within a handler most callers want [`hit`](Self::hit), which does what the
-/// middleware does; [`client`](Self::client) and [`client_for`](Self::client_for) have the operations of a
+/// shared store. [`ThrottleLayer`](crate::ThrottleLayer) and [`Throttled`](crate::Throttled) put it in front
+/// of a service. Within a handler most callers want [`hit`](Self::hit), which does what the middleware does;
+/// [`client`](Self::client) and [`client_for`](Self::client_for) return a client with the operations of a
 /// limiter.
 ///
 /// ```
@@ -37,22 +37,22 @@ use crate::http::request::{Fallible, FixedOr, RequestParts};
 ///
 /// Defaults: it counts by peer address, at a cost of 1, and sends headers only with denials. If the storage
 /// fails, requests are answered 503 with `Retry-After: 1`; [`on_error`](crate::ThrottleBuilder::on_error)
-/// changes that. It is cheap to clone, and clones are the same throttle.
+/// changes that. A throttle is cheap to clone, and clones are the same throttle.
 ///
 /// # Changes at run time
 ///
 /// The strategy, the cost, the class, the least wait and the enforcement can change while requests are
 /// served. Changes apply to later requests. States stay where they are, under the same keys:
 ///
-/// * A new rate inherits what was used, counted in cost. A larger limit has as much more, a smaller one as
-///   much less, and the change grants nothing.
+/// * A new rate inherits what was used, counted in cost. A larger limit leaves that much more, a smaller one
+///   that much less. The change itself grants nothing.
 /// * The type of the strategy is fixed; to choose it at run time use [`Erased`](traffik_core::Erased). A
 ///   state of another strategy counts as that of a new client, unless the new strategy
-///   [migrates](traffik_core::Erased::migrating_from) from the old one. Then what was used stays used.
+///   [migrates](traffik_core::Erased::migrating_from) from the old one: then what was used stays used.
 /// * A request under way keeps the settings that it began with.
 ///
-/// Cost 0 always passes. The name, the storage and the identifier never change, since the keys depend on
-/// them.
+/// A request of cost 0 always passes. The name, the storage and the identifier never change, since states and
+/// their keys depend on them.
 pub struct Throttle<S: Strategy, M>(pub(crate) Arc<ThrottleInner<S, M>>);
 
 /// The type of a throttle in memory, for a field. [`Throttle::in_memory`] makes it.
@@ -99,15 +99,15 @@ pub(crate) type ExposeFn<S, M> =
 
 /// The parts of a throttle, which its clones share.
 pub(crate) struct ThrottleInner<S: Strategy, M> {
-    /// Reserves the name on the storage. Declared first, so dropped before the storage whose address it
-    /// holds.
+    /// The reservation of the name on the storage. Declared first, so that it is dropped before the storage,
+    /// whose address it holds.
     pub(super) reservation: Option<Reservation>,
     pub(crate) profile: Profile,
     pub(crate) settings: ArcSwap<ThrottleSettings<S>>,
     pub(crate) storage: FixedOr<M>,
     pub(crate) after: Settlement<S>,
     pub(crate) expose: Option<ExposeFn<S, M>>,
-    /// Reserves the name in the registry.
+    /// The reservation of the name in the registry.
     #[expect(dead_code, reason = "only its drop matters")]
     pub(crate) registration: Option<Registration>,
 }
@@ -147,8 +147,8 @@ impl<S: Strategy, M> Throttle<S, M> {
     }
 
     /// Replaces the strategy by a function of the request, as
-    /// [`strategy_by`](crate::ThrottleBuilder::strategy_by) does. Strategies of the type and the period
-    /// that were fixed before keep its states; others have states of their own.
+    /// [`strategy_by`](crate::ThrottleBuilder::strategy_by) does. Strategies of the type and the period of
+    /// the last fixed strategy continue with its states; others have separate states.
     pub fn set_strategy_by<A: Fallible<S>>(
         &self,
         strategy: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
@@ -193,7 +193,7 @@ impl<S: Strategy, M> ThrottleInner<S, M> {
         self.profile.cache.is_some() || self.expose.is_some() || !matches!(self.after, Settlement::Nothing)
     }
 
-    /// Changes one setting. Of two concurrent changes both take effect.
+    /// Changes one setting. If two changes are concurrent, both take effect.
     fn replace(&self, change: impl Fn(&mut ThrottleSettings<S>)) {
         // `rcu` runs the closure again if another change was stored meanwhile, so neither is lost.
         self.settings.rcu(|settings| {

@@ -1,4 +1,4 @@
-//! The throttle's part of a key. A strategy that is chosen for a request can add its kinds to it.
+//! The throttle's part of a key: its name, and for some strategies the kinds of their states.
 
 use std::fmt::{self, Write};
 
@@ -16,8 +16,8 @@ pub(super) fn kinds_of<S: Strategy>(strategy: &S) -> StateKinds {
 }
 
 /// The name of a throttle, qualified by the kinds of a strategy whose states must not mix with those of the
-/// throttle's own: `api/1911:3600000000`, the form of the state and the period in microseconds. No throttle
-/// has a slash in its name.
+/// throttle's strategy: `api/1911:3600000000`, with the form of the state in hexadecimal and the period in
+/// microseconds. The name of a throttle has no slash, so no two keys are alike.
 pub(super) struct QualifiedUid<'a> {
     pub(super) uid: &'a str,
     pub(super) kinds: StateKinds,

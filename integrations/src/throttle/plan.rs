@@ -34,7 +34,7 @@ impl<S: Strategy, M> Plan<S, M> {
 }
 
 impl<S: Strategy, M> Plan<S, M> {
-    /// Passes the key of the state to `ask`: the client, the scope, and the name of the throttle.
+    /// Calls `ask` with the key of the state: the client, the scope, and the name of the throttle.
     #[inline(always)]
     pub(crate) fn with_key<T>(&self, uid: &str, ask: impl FnOnce(&dyn ErasedKey) -> T) -> T {
         let qualified = self.strategy.as_ref().and_then(|strategy| self.qualified_uid(uid, strategy));
@@ -61,7 +61,7 @@ impl<S: Strategy, M> Plan<S, M> {
         ask(key)
     }
 
-    /// Returns the throttle's part of the key if the strategy of the request keeps states of its own.
+    /// Returns the throttle's part of the key if the strategy of the request keeps separate states.
     #[cold]
     fn qualified_uid<'a>(&self, uid: &'a str, strategy: &S) -> Option<QualifiedUid<'a>> {
         let kinds = kinds_of(strategy);
@@ -79,14 +79,14 @@ pub(crate) enum MaybePlan<S: Strategy, M> {
 /// A plan, or the reason why there is none.
 pub(crate) type PlanResult<S, M> = Result<Plan<S, M>, Skipped>;
 
-/// A request that the throttle does not ask about.
+/// The reason why a request has no plan, and whether the limit is enforced for its client.
 pub(crate) struct Skipped {
     pub(crate) reason: SkipReason,
-    /// Whether the limit is enforced for the client; a shadow affects nobody.
+    /// Whether the limit is enforced for the client; otherwise an error does not affect the request.
     pub(crate) enforced: bool,
 }
 
-/// The reason why a throttle does not ask about a request.
+/// The reason why a throttle does not check a request.
 pub(crate) enum SkipReason {
     /// The request is not counted.
     NotCounted(Origin),
@@ -135,7 +135,7 @@ impl<S: Strategy> ThrottleSettings<S> {
         Skipped { reason: SkipReason::NotCounted(Origin::Exempt), enforced: self.enforcement.holds_for_all() }
     }
 
-    /// The skip of a request because of an error. `client` is its identity if that is known.
+    /// Returns the skip of a request because of an error. `client` is its identity, if that is known.
     pub(super) fn stop(&self, client: Option<&Identity>, stop: RequestError) -> Skipped {
         let enforced = match client {
             Some(Identity::Key(client)) => self.enforcement.holds_for(client),

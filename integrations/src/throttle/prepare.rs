@@ -41,7 +41,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         if !settings.enabled {
             return MaybePlan::Not(Skipped::skip(Origin::Disabled));
         }
-        // The fast path of most throttles, of which only the identity is a function of the request.
+        // The fast path: in most throttles only the identity is a function of the request.
         if let Identifier::Now(identifier) = &it.profile.identifier
             && it.profile.cache.is_none()
             && it.storage.fixed().is_some()
@@ -114,7 +114,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         self.strategy_and_storage(plan)?.1.wait_queue()
     }
 
-    /// Passes the key of a plan to `show`.
+    /// Calls `show` with the key of a plan.
     pub(crate) fn show_key(&self, plan: &Plan<S, M>, show: &mut dyn FnMut(&dyn ErasedKey)) {
         plan.with_key(self.uid(), show);
     }
@@ -126,12 +126,13 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     }
 }
 
-/// The error of a plan without a request whose strategy, cost or storage is a function of the request.
+/// Returns the error of a plan that was made without a request, where the strategy, the cost or the storage
+/// is a function of the request.
 pub(crate) fn nothing_fixed() -> BackendError {
     BackendError::new(
         ErrorKind::Other,
-        "the strategy, the cost or the storage is a function of the request, and there is no request; set it on the \
-         client",
+        "the strategy, the cost or the storage is a function of the request, and there is no request; set it \
+         on the client",
     )
 }
 
@@ -154,6 +155,7 @@ type ChoicesReply<S, M> =
     Result<RequestChoices<S, M>, BoxFuture<'static, Result<RequestChoices<S, M>, RequestError>>>;
 
 impl<S: Strategy, M: Send + 'static> RequestChoices<S, M> {
+    /// Calls all functions of the request.
     fn ask(
         it: &ThrottleInner<S, M>,
         settings: &ThrottleSettings<S>,
@@ -178,7 +180,7 @@ impl<S: Strategy, M: Send + 'static> RequestChoices<S, M> {
     }
 }
 
-/// Makes the plan of all parts.
+/// Returns the plan, from its parts.
 #[inline(always)]
 fn plan<S: Strategy, M>(
     settings: Arc<ThrottleSettings<S>>,

@@ -18,10 +18,11 @@ use crate::middleware::background::SpawnFn;
 use crate::observe::{Event, Observe, RequestOutcome};
 use crate::rules::Rules;
 
-/// A name under which a throttle counts some requests of a client apart, such as an operation.
+/// A name under which a throttle counts some requests of a client separately, such as an operation.
 ///
-/// Insert it into the extensions of a request, or pass it to a [`Client`](crate::Client). A storage sees
-/// the name, so use a few fixed names, and none that a client chooses.
+/// Choose it to limit an operation without a second throttle. Insert it into the extensions of a request, or
+/// pass it to a [`Client`](crate::Client). The name is a part of the key, so use a few fixed names, and none
+/// that a client chooses.
 ///
 /// ```
 /// use traffik::web::Scope;
@@ -34,7 +35,7 @@ use crate::rules::Rules;
 pub struct Scope(Arc<str>);
 
 impl Scope {
-    /// The scope of this name.
+    /// Returns the scope of this name.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
@@ -55,9 +56,10 @@ impl From<&str> for Scope {
 
 /// A cache of a request's identity, shared by several throttles.
 ///
-/// Choose it when an identifier is expensive: throttles with the same cache ask it once per request,
-/// whichever throttle comes first. The cache stores nothing itself; the identity travels in the request's
-/// extensions.
+/// Choose it when an identifier is expensive: of throttles with the same cache, only the first one that
+/// counts a request calls its identifier. Within a [`ThrottleSet`](crate::ThrottleSet), a throttle with an
+/// asynchronous function does not share its identity with the others of the set. The cache stores nothing
+/// itself: the identity travels in the request's extensions.
 ///
 /// ```
 /// use traffik::{TokenBucket, rate};
@@ -86,7 +88,7 @@ impl IdentityCache {
     }
 }
 
-/// The identities of a request that caches hold.
+/// The identities of a request, by cache.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IdentityMemo(SmallVec<[(IdentityCache, Identity); 1]>);
 
@@ -194,7 +196,7 @@ impl Profile {
 
     /// Returns the start of a check if an observer needs its duration.
     pub(crate) fn begin(&self) -> Option<Instant> {
-        // Reading the clock is a good part of a local check, so nobody reads it without need.
+        // Reading the clock is a good part of a local check, so only observers make it necessary.
         (!self.observers.is_empty()).then(Instant::now)
     }
 

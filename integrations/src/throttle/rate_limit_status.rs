@@ -49,7 +49,7 @@ impl RateLimitStatus {
 
     /// Yields the statuses of all throttles, the outermost first.
     pub fn all(extensions: &Extensions) -> impl Iterator<Item = &Self> {
-        extensions.get::<StatusList>().into_iter().flat_map(|noted| &noted.0)
+        extensions.get::<StatusList>().into_iter().flat_map(|list| &list.0)
     }
 
     /// Returns the name of the throttle.
@@ -107,10 +107,10 @@ pub(crate) fn expose<S, M>(
     verdict.for_each(&mut |decision| {
         policies.push((answers.policy(policies.len(), decision).name.to_owned(), *decision));
     });
-    let (asked, about) = (throttle.clone(), Arc::clone(plan));
+    let (of, plan) = (throttle.clone(), Arc::clone(plan));
     let stat = Box::new(move || -> BoxFuture<'static, Result<StatsSnapshot, BackendError>> {
-        let (asked, about) = (asked.clone(), Arc::clone(&about));
-        Box::pin(async move { asked.figures(&about).await.map(|stat| StatsSnapshot::of(&stat)) })
+        let (of, plan) = (of.clone(), Arc::clone(&plan));
+        Box::pin(async move { of.figures(&plan).await.map(|stat| StatsSnapshot::of(&stat)) })
     });
     let inner = StatusInner { throttle: throttle.uid().to_owned(), policies, origin, stat };
     extensions.get_or_insert_default::<StatusList>().0.push(RateLimitStatus(Arc::new(inner)));

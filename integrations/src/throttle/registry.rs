@@ -9,7 +9,8 @@ use crate::error::ThrottleError;
 /// A registry of throttles by name.
 ///
 /// Choose it to switch throttles off and on at run time, and to refuse a second throttle of a name: two of
-/// one name on one storage would count together, most often by mistake. Clones share the entries.
+/// one name on one storage would count together, most often by mistake. A throttle enters it by
+/// [`ThrottleBuilder::register`](crate::ThrottleBuilder::register). Clones share the entries.
 ///
 /// ```
 /// use traffik::{Gcra, rate};
@@ -53,7 +54,7 @@ impl Registry {
         self.lock().keys().cloned().collect()
     }
 
-    /// Reports whether a throttle counts and denies.
+    /// Reports whether a throttle is switched on: counts and denies requests.
     ///
     /// # Errors
     ///
@@ -72,19 +73,19 @@ impl Registry {
     }
 
     fn find(&self, uid: &str) -> Result<Arc<dyn Switch>, ThrottleError> {
-        // Upgraded under the lock, and used without it: a throttle that is dropped last here locks the map
-        // itself.
+        // The lock ends before the throttle is used: if this is its last owner, dropping it here locks the
+        // map again.
         let found = self.lock().get(uid).and_then(Option::as_ref).and_then(Weak::upgrade);
         found.ok_or_else(|| ThrottleError::Unknown(uid.to_owned()))
     }
 
+    /// Takes a name, for a throttle that is entered later.
     pub(crate) fn reserve(&self, uid: &str) -> Result<Registration, ThrottleError> {
         let mut names = self.lock();
         if names.contains_key(uid) {
             return Err(ThrottleError::Taken(uid.to_owned()));
         }
-        // The name is taken at once, and the throttle entered once it exists: two builders cannot both
-        // succeed.
+        // The name is taken before the throttle exists, so that of two builders only one succeeds.
         names.insert(uid.to_owned(), None);
         Ok(Registration { registry: self.clone(), uid: uid.to_owned() })
     }

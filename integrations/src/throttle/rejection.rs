@@ -50,6 +50,7 @@ struct RejectionInner {
 pub(crate) enum Cause {
     Denied(Outcome),
     Failed(BackendError),
+    /// A refusal; `None` if the throttle answered for another reason, such as an action for a failure.
     Refused(Option<Refusal>),
 }
 
@@ -63,7 +64,7 @@ impl Rejection {
         Self(Box::new(RejectionInner { throttle: throttle.to_owned(), client, cause, response }))
     }
 
-    /// The rejection of a request that could not be asked about.
+    /// The rejection of a request before any check: a function of it refused it or failed.
     pub(crate) fn stopped(throttle: &str, is_grpc: bool, stop: RequestError) -> Self {
         let (response, cause) = match stop {
             RequestError::Refused(refusal) => (refusal.response(), Cause::Refused(Some(refusal))),
@@ -102,8 +103,9 @@ impl Rejection {
         }
     }
 
-    /// Returns the wait until a retry; `None` if waiting does not help, or the answer has no wait. It is
-    /// exact for a denial. Otherwise it is that of `Retry-After`, in whole seconds, or of gRPC's pushback.
+    /// Returns the wait until a retry; `None` if waiting does not help, or the answer has no wait. The wait
+    /// of a denial is exact. Otherwise it is that of `Retry-After`, in whole seconds, or of gRPC's pushback,
+    /// in whole milliseconds.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         if let Cause::Denied(outcome) = &self.0.cause {

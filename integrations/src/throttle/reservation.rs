@@ -8,7 +8,7 @@ use traffik_core::storage::WaitQueue;
 use super::profile::Scope;
 use crate::error::ThrottleError;
 
-/// The keys of a throttle: all with this storage, name and scope.
+/// The set of all keys of a throttle: those in this storage with this name and scope.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct StateNamespace {
     /// The address of the queue of waiters, which clones of a storage and layers around it share.
@@ -24,9 +24,11 @@ static NAMESPACES: Mutex<BTreeMap<StateNamespace, usize>> = Mutex::new(BTreeMap:
 pub(super) struct Reservation(StateNamespace);
 
 impl Reservation {
-    /// Reserves the namespace of a throttle, which MUST keep the storage for as long as this.
+    /// Reserves the namespace of a throttle, which MUST keep the storage for as long as the reservation.
     ///
-    /// Fails if another throttle has the namespace and `is_shared` is false.
+    /// # Errors
+    ///
+    /// Fails with [`ThrottleError::Shared`] if another throttle has the namespace and `is_shared` is false.
     pub(super) fn new(
         queue: &dyn WaitQueue,
         uid: &str,
@@ -52,7 +54,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut namespaces = namespaces();
-        // Invariant: a namespace is in the map while a count above 0 of throttles has it.
+        // Invariant: a namespace is in the map exactly while its count is above 0.
         if let Some(throttles) = namespaces.get_mut(&self.0) {
             *throttles -= 1;
             if *throttles == 0 {

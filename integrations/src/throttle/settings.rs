@@ -30,9 +30,9 @@ pub enum Enforcement {
     /// Nobody. Requests are counted and reported to [observers](crate::Observe). None is denied, refused or
     /// delayed, whatever fails, and clients get no headers.
     Shadow,
-    /// A share of all clients, always the same ones; for others it is a shadow. Requests without a client,
-    /// such as those that are [rejected](crate::Anonymous::Reject), are enforced only if the share is 100
-    /// %.
+    /// A share of all clients, always the same ones. For other clients it acts as [`Shadow`](Self::Shadow),
+    /// and for requests without a client, such as those that are [rejected](crate::Anonymous::Reject), unless
+    /// the share is 100 %.
     Part(ClientShare),
 }
 
@@ -54,8 +54,8 @@ pub struct ClientShare {
 impl Enforcement {
     /// Enforces the limit for `percent` of all clients; 100 or more is all of them.
     ///
-    /// The `secret` keeps clients from finding out whether they are chosen. Instances that share a storage
-    /// need the same one. Chosen clients stay chosen when the percentage grows.
+    /// The `secret` keeps clients from choosing a key that is not enforced. Instances that share a storage
+    /// need the same secret. Chosen clients stay chosen when the percentage grows.
     #[must_use]
     pub const fn percent(percent: u8, secret: u64) -> Self {
         Self::Part(ClientShare { percent, seed: Seed::new(secret) })
@@ -89,7 +89,7 @@ impl Enforcement {
 pub(crate) struct ThrottleSettings<S: Strategy> {
     pub(crate) enabled: bool,
     pub(crate) strategy: FixedOr<S>,
-    /// The kinds of the last fixed strategy: strategies of the same kinds share the states under its keys.
+    /// The kinds of the last fixed strategy. Strategies of these kinds use its keys, and so share its states.
     pub(super) kinds: StateKinds,
     pub(crate) cost: FixedOr<S::Cost>,
     pub(crate) class: FixedOr<Class>,
@@ -117,7 +117,7 @@ impl<S: Strategy> ThrottleSettings<S> {
         self.strategy = FixedOr::Fixed(strategy);
     }
 
-    /// Reports whether none of them is a function of the request.
+    /// Reports whether no setting is a function of the request.
     pub(crate) const fn are_fixed(&self) -> bool {
         self.strategy.fixed().is_some() && self.cost.fixed().is_some() && self.class.fixed().is_some()
     }

@@ -1,4 +1,4 @@
-//! The settlement of a request by its response: a refund, or an extra charge.
+//! The settlement of a charge by the response: a refund, or an extra charge.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -6,21 +6,21 @@ use std::sync::Arc;
 use http::response::Parts;
 use traffik_core::{Hit, Op, Strategy, Verdict};
 
-/// The settlement once the head of a response is there.
+/// The settlement of a charge, once the head of the response is there.
 pub(crate) enum Settlement<S: Strategy> {
     Nothing,
     /// Refunds the charge unless the response counts.
     ChargeIf(Arc<dyn Fn(&Parts) -> bool + Send + Sync>),
-    /// Counts the body, whose length determines the cost.
+    /// Refunds or charges the difference to the cost of the response, once its body has ended.
     Settle(Arc<dyn Fn(&Parts) -> Bill<S> + Send + Sync>),
 }
 
 /// The receipt of a strategy's verdict.
-pub(crate) type ChargeReceipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
+pub(crate) type VerdictReceipt<S> = <<S as Strategy>::Verdict as Verdict>::Receipt;
 
 /// Returns the operation for the difference between a charge and the true cost of a body of this length.
 pub(super) type Bill<S> =
-    Box<dyn Fn(Hit<<S as Strategy>::Cost>, ChargeReceipt<S>, u64) -> Option<Op<S>> + Send + Sync>;
+    Box<dyn Fn(Hit<<S as Strategy>::Cost>, VerdictReceipt<S>, u64) -> Option<Op<S>> + Send + Sync>;
 
 impl<S: Strategy<Cost = u32>> Settlement<S> {
     /// Settles by `cost`, a function of the head and the length of the body in bytes.

@@ -9,8 +9,8 @@ use traffik_core::debug_fields;
 /// A cache of one storage for each tenant, with a bounded number of tenants.
 ///
 /// Choose it to keep the states of tenants in separate storages. Beyond the bound, the least recently used
-/// one is dropped. A local storage loses its states then, so keep the bound above the number of tenants
-/// that are active at a time. For a remote storage only new connections are made.
+/// storage is dropped. A local storage then loses its states, so keep the bound above the number of tenants
+/// that are active at a time. A remote storage keeps its states, and only connects anew.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -34,58 +34,58 @@ use traffik_core::debug_fields;
 /// ```
 pub struct Tenants<K, M> {
     capacity: usize,
-    known: Mutex<TenantStorages<K, M>>,
+    tenants: Mutex<TenantStorages<K, M>>,
 }
 
 /// The storages, each with the number of its last call.
 struct TenantStorages<K, M> {
     storages: HashMap<K, (M, u64)>,
     /// The number of calls so far.
-    asked: u64,
+    calls: u64,
 }
 
 impl<K: Eq + Hash + Clone, M: Clone> Tenants<K, M> {
-    /// Keeps at most `capacity` storages, and at least one.
+    /// Returns an empty cache for at most `capacity` storages; 0 counts as 1.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let known = TenantStorages { storages: HashMap::new(), asked: 0 };
-        Self { capacity: capacity.max(1), known: Mutex::new(known) }
+        let tenants = TenantStorages { storages: HashMap::new(), calls: 0 };
+        Self { capacity: capacity.max(1), tenants: Mutex::new(tenants) }
     }
 
-    /// Returns the storage of a tenant; `make` makes it if none is kept. Other callers are blocked
-    /// meanwhile, so that no tenant ever has two.
+    /// Returns the storage of a tenant; `make` makes it if none is kept. Other callers block meanwhile, so
+    /// that no tenant has two storages at a time. Dropping an old storage takes time linear in their number.
     ///
     /// # Panics
     ///
     /// If `make` panics. The cache stays usable.
     pub fn get(&self, tenant: K, make: impl FnOnce(&K) -> M) -> M {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.asked += 1;
-        let asked = known.asked;
-        if let Some((storage, last)) = known.storages.get_mut(&tenant) {
-            *last = asked;
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.calls += 1;
+        let call = tenants.calls;
+        if let Some((storage, last)) = tenants.storages.get_mut(&tenant) {
+            *last = call;
             return storage.clone();
         }
-        if known.storages.len() >= self.capacity {
-            let oldest = known.storages.iter().min_by_key(|(_, (_, last))| *last);
+        if tenants.storages.len() >= self.capacity {
+            let oldest = tenants.storages.iter().min_by_key(|(_, (_, last))| *last);
             if let Some(oldest) = oldest.map(|(tenant, _)| tenant.clone()) {
-                known.storages.remove(&oldest);
+                tenants.storages.remove(&oldest);
             }
         }
-        // Made under the lock: a second caller waits and finds it. A panic in `make` leaves the map whole,
-        // which is why a poisoned lock is used on.
+        // Made under the lock, so that a second caller waits and finds it. A panic in `make` leaves the map
+        // whole, so a poisoned lock can be used.
         let storage = make(&tenant);
-        known.storages.insert(tenant, (storage.clone(), asked));
+        tenants.storages.insert(tenant, (storage.clone(), call));
         storage
     }
 
     /// Returns the number of storages that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).storages.len()
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).storages.len()
     }
 
-    /// Reports whether none is kept.
+    /// Reports whether no storage is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_not_asked_for_the_longest_gives_way() {
+    fn the_least_recently_used_storage_is_dropped() {
         let tenants = Tenants::new(2);
         let mut made = 0;
         let mut get = |tenant: &str| {

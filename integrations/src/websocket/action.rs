@@ -48,12 +48,12 @@ pub enum WsAction<T> {
     DelayOrClose,
     /// Drops the message; the stream yields [`WsError::Throttled`](super::WsError::Throttled) in its place.
     Raise,
-    /// Acts as the function returns.
+    /// Acts as the function's answer says.
     Ask(Arc<dyn Fn(&WsDenial<'_, T>) -> WsAnswer<T> + Send + Sync>),
 }
 
 impl<T> WsAction<T> {
-    /// Returns the action to ask `function` about each denied message.
+    /// Returns the action that calls `function` for each denied message.
     pub fn ask(function: impl Fn(&WsDenial<'_, T>) -> WsAnswer<T> + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(function))
     }
@@ -73,7 +73,7 @@ impl<T> fmt::Debug for WsAction<T> {
     }
 }
 
-/// The answer of a function of yours about a denied message; see [`WsAction::ask`].
+/// The answer of your function about a denied message. Return it from the function of [`WsAction::ask`].
 ///
 /// ```
 /// # #[cfg(feature = "websocket")] {
@@ -106,7 +106,7 @@ pub enum WsAnswer<T> {
     DelayOrClose,
     /// Drops the message; the stream yields an error in its place.
     Raise,
-    /// Passes the message all the same.
+    /// Passes the message, though it was denied.
     Pass,
 }
 
@@ -146,9 +146,9 @@ pub(super) fn close_for(failure: Option<&BackendError>, usual: &(u16, String)) -
 pub struct WsDenial<'a, T> {
     /// The message.
     pub message: &'a T,
-    /// The identifier of the throttle.
+    /// The name of the throttle.
     pub throttle: &'a str,
-    /// The decision.
+    /// The outcome, with the wait.
     pub outcome: Outcome,
     /// The decision of each limit; empty if the storage failed.
     pub limits: &'a [PolicyDecision<'a>],
@@ -179,20 +179,20 @@ debug_fields!([T] WsDenial<'_, T>: throttle, outcome, failure);
 
 /// The policy for messages when the storage fails.
 ///
-/// Defaults to that of the [throttle](crate::OnError). A throttle's function for requests is not called for
-/// messages; they are denied then, and none passes unchecked.
+/// Defaults to that of the [throttle](crate::OnError). If that is a function for requests, it is not called
+/// for messages: they are denied as by [`Throttle`](OnError::Throttle), and none passes unchecked.
 pub type WsOnError = OnError<dyn Fn(&BackendError) -> Reply<WsErrorAction> + Send + Sync>;
 
 /// The action for a message that the storage could not decide on; see [`WsOnError`].
 pub type WsErrorAction = ErrorAction<Infallible>;
 
 impl WsOnError {
-    /// Returns the policy to ask `function` about each failure.
+    /// Returns the policy that calls `function` for each failure.
     pub fn ask_failure(function: impl Fn(&BackendError) -> WsErrorAction + Send + Sync + 'static) -> Self {
         Self::Ask(Arc::new(move |failure| Reply::ready(Ok(function(failure)))))
     }
 
-    /// Returns the policy to ask an asynchronous `function` about each failure.
+    /// Returns the policy that calls an asynchronous `function` for each failure.
     ///
     /// The message waits for the answer, for at most [`max_delay`](super::WsPolicy::max_delay), then is
     /// treated as with [`Throttle`](OnError::Throttle). The function's future is dropped at that time, or

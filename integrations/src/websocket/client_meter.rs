@@ -10,9 +10,9 @@ use traffik_core::{ErasedKey, Hit, Key, Op, Origin, Strategy};
 use crate::evaluate::TurnAccount;
 use crate::middleware::background::SpawnFn;
 use crate::observe::RequestOutcome;
-use crate::throttle::{Client, Profile, ChargeReceipt, nothing_fixed};
+use crate::throttle::{Client, Profile, VerdictReceipt, nothing_fixed};
 
-/// A client of a throttle, with its key made ready.
+/// A client of a throttle, with the bytes of its key.
 pub(super) struct ClientMeter<S: Strategy, M> {
     pub(super) client: Client<S, M>,
     /// The bytes of the client's key: a key that has to be hashed is hashed once for all messages.
@@ -97,7 +97,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> TurnAccount<S> for ClientMeter<S
         show(self);
     }
 
-    fn refund(&self, hit: Hit<S::Cost>, receipt: ChargeReceipt<S>) -> Reply<S::Verdict> {
+    fn refund(&self, hit: Hit<S::Cost>, receipt: VerdictReceipt<S>) -> Reply<S::Verdict> {
         match self.apply(&Op::Refund(hit, receipt)) {
             CheckReply::Limit(reply, _) => reply,
             CheckReply::Disabled => Reply::ready(Err(nothing_fixed())),

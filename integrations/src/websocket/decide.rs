@@ -16,7 +16,7 @@ use super::hold::{
 };
 use super::{WsError, WsErrorAction, WsMessage, WsThrottle};
 use crate::evaluate::{DelayedTurn, Ruling};
-use crate::http::on_error::OUTAGE;
+use crate::http::on_error::OUTAGE_WAIT;
 use crate::middleware::background::spawn_or_return;
 use crate::observe::RequestOutcome;
 
@@ -54,8 +54,8 @@ where
         }
     }
 
-    /// Waits for a remote storage. A throttle that is not enforced is waited for in the background, if there
-    /// is a spawner.
+    /// Waits for a remote storage. If the throttle is not enforced and has a spawner, the wait is in the
+    /// background and the message passes.
     fn await_storage(
         &mut self,
         check: MessageCheck<S, M, T>,
@@ -138,7 +138,7 @@ where
         }
     }
 
-    /// Acts on the storage's verdict.
+    /// Acts on the verdict of the storage.
     fn settle(
         &mut self,
         check: MessageCheck<S, M, T>,
@@ -221,7 +221,7 @@ where
                 check.report(RequestOutcome::Failed, Some(&failure));
                 return MessageOutcome::Raise(WsError::Storage(failure));
             }
-            WsErrorAction::Throttle => OUTAGE,
+            WsErrorAction::Throttle => OUTAGE_WAIT,
             WsErrorAction::ThrottleFor(wait) => wait,
             WsErrorAction::Answer(never) => match never {},
         };

@@ -68,7 +68,7 @@ where
     M: AsyncStorage<S> + 'static,
     T: WsMessage,
 {
-    /// Acts on a denied message as the policy says.
+    /// Acts on a denied message by the policy's action.
     pub(super) fn deny(
         &mut self,
         check: MessageCheck<S, M, T>,
@@ -92,7 +92,7 @@ where
         };
         let answer = match answer {
             WsAnswer::Delay | WsAnswer::DelayOrClose => match denied.outcome {
-                // A retry charges anew, so the time of all waits together is bounded, by `waited`.
+                // Each retry checks anew, so `waited` adds up the waits, and `has_time` bounds their sum.
                 Outcome::Deny { retry_after } if self.has_time(&check, retry_after) => {
                     let sleep = (policy.sleep)(retry_after);
                     let waited = check.waited.saturating_add(retry_after);
@@ -106,7 +106,7 @@ where
             },
             other => other,
         };
-        // A message that the function passes all the same counts as one that a shadow would have denied.
+        // A denied message that the function passes is reported as with a limit that is not enforced.
         let seen = if let WsAnswer::Pass = answer { RequestOutcome::WouldDeny } else { denied.seen() };
         check.report(seen, denied.failure);
         match answer {

@@ -29,8 +29,8 @@ pub(super) struct HoldDeadline {
 }
 
 impl<S: Strategy, M, T> HeldMessage<S, M, T> {
-    /// Waits. Returns the storage's answer if that was awaited; `None` for any other wait, and if the
-    /// deadline has passed. Sleeps anew for a turn that has moved up.
+    /// Polls the wait. Returns the storage's answer if the wait was for one; `None` for any other wait, and
+    /// if the deadline has passed. Sleeps anew for a turn that has moved up.
     pub(super) fn poll(
         &mut self,
         sleep: &SleepFn,
@@ -87,7 +87,8 @@ pub(super) struct MessageWait<S: Strategy> {
 
 /// The purpose of a wait.
 pub(super) enum WaitReason<S: Strategy> {
-    /// For the storage; with when it was check, if somebody wants to hear, and whether the limit is enforced.
+    /// The answer of the storage. Has the start of the check, if observers want its duration, and whether the
+    /// limit is enforced.
     Storage(Option<Instant>, bool),
     /// The turn of a message that was admitted with this verdict.
     Turn(Box<(DelayedTurn<S>, S::Verdict)>),
@@ -95,7 +96,7 @@ pub(super) enum WaitReason<S: Strategy> {
     Observer,
     /// The time at which to check again.
     Retry,
-    /// A function that was asked about this failure, and the cell for its answer.
+    /// The answer of the policy's function about this failure, and the cell for it.
     ErrorAction(BackendError, Arc<OnceLock<WsErrorAction>>),
     /// The refund of an admission whose turn is too far away.
     Refund(Duration, S::Verdict),

@@ -1,8 +1,8 @@
 //! The interface to WebSocket messages.
 
-/// A message of an implementation of the WebSocket protocol. Those of tungstenite, with all libraries built
-/// on it, and of axum implement it; for another implementation, wrap its message in a type of yours, on its
-/// way out of the stream and into the sink.
+/// A message of an implementation of the WebSocket protocol. The messages of axum and of tungstenite, and so
+/// of all libraries built on tungstenite, implement it. For another implementation, wrap its message in a
+/// type of yours, and convert in the stream and the sink.
 ///
 /// ```
 /// # #[cfg(feature = "websocket")] {

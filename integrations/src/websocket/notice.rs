@@ -1,4 +1,4 @@
-//! Notices to a peer whose messages are dropped, and their frequency.
+//! The notices to a peer whose messages are dropped, and their frequency.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::http::denial::wait_of;
 use crate::http::headers::{millis, seconds};
 
 /// The frequency of notices to a peer whose messages are dropped. Choose `EachWait` for clients that resume
-/// at the time they are given, and `Each` only for trusted ones.
+/// at the time that a notice names, and `Each` only for trusted clients.
 ///
 /// ```
 /// # #[cfg(feature = "websocket")] {
@@ -23,11 +23,11 @@ use crate::http::headers::{millis, seconds};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WsNotices {
-    /// One in a window: none until the limit would be unused again if the peer sent nothing, and at most one
-    /// a second.
+    /// One in a window. A window lasts until the limit would be unused if the peer sent nothing, and at least
+    /// 1 s.
     #[default]
     EachWindow,
-    /// One for each wait: none before the wait of the last notice is over.
+    /// One for each wait: none before the wait in the last notice has passed.
     EachWait,
     /// One for each dropped message, so that a flood is answered by a flood.
     Each,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_over_when_the_limit_is_whole_again() {
+    fn a_window_ends_when_the_limit_is_unused() {
         let (wait, whole) = (Duration::from_secs(2), Duration::from_secs(9));
         let denied = Decision::deny(5, 0, wait, whole).with_window(Duration::from_secs(10));
         let silence =

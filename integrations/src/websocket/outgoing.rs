@@ -13,7 +13,7 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    /// Reports whether the peer is not to get another notice yet.
+    /// Reports whether notices to the peer are suppressed at this time.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.silent_until.is_some_and(|until| now < until)
     }
@@ -26,7 +26,7 @@ impl Replies {
 
 /// The wakers of the tasks that wait for the sink: the reader, whose throttle sends notices, and the writer.
 ///
-/// A socket wakes only the task that polled its sink last. It gets a waker that wakes both.
+/// A socket wakes only the task that polled its sink last, so the socket gets a waker that wakes both.
 pub(super) struct SinkWakers {
     both: Arc<WakerPair>,
     waker: Waker,
@@ -48,14 +48,14 @@ impl SinkWakers {
     }
 
     fn note(&self, place: usize, waker: &Waker) -> &Waker {
-        // A poisoned lock is as good: no panic can leave half a waker.
+        // No panic can leave half a waker, so a poisoned lock can be used.
         let mut both = self.both.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = both.get_mut(place)
             && !place.as_ref().is_some_and(|known| known.will_wake(waker))
         {
             let before = place.replace(waker.clone());
             drop(both);
-            // Dropping a waker can drop a task with all it holds, even this socket: not under the lock.
+            // Dropping a waker can drop a task with all it holds, even this socket. So the lock ends first.
             drop(before);
         }
         &self.waker

@@ -1,17 +1,17 @@
 //! A bound on the time for which reading is stopped, so that pings are answered in time.
 //!
-//! A ping may lie behind messages that wait, and it cannot be seen before they are read. So the time for
-//! which reading is stopped adds up to at most `bound`, and is paid back only by time in which reading is not
-//! stopped. If reading all before a ping takes the time `u`, the ping is read after at most `2 u + bound`.
+//! A ping may follow messages that wait, and is not seen before they are read. So the time for which reading
+//! is stopped adds up to at most `bound`, and is paid back only by time in which reading is not stopped. If
+//! reading all before a ping takes the time `u`, the ping is read after at most `2 u + bound`.
 
 use std::time::{Duration, Instant};
 
-/// The bound, and how much of it is used.
+/// The bound on the time for which reading is stopped, and the part of it that is used.
 #[derive(Debug)]
 pub(super) struct Patience {
     bound: Duration,
     used: Duration,
-    /// The time as of which `used` is.
+    /// The time at which `used` was last updated.
     at: Instant,
     is_stopped: bool,
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_used_is_paid_back_by_as_much_time() {
+    fn used_time_is_paid_back_by_as_much_time() {
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);
         let bound = Duration::from_secs(10);

@@ -48,11 +48,11 @@ type CostFn<C, T> = dyn Fn(&T) -> C + Send + Sync;
 /// A function that returns the notice of a denial.
 type NoticeFn<T> = dyn Fn(&WsDenial<'_, T>) -> T + Send + Sync;
 
-/// The default of `max_delay`: clients that ping wait for 20 s or more for the answer.
+/// The default of `max_delay`, below the 20 s or more that clients usually wait for the answer to a ping.
 const DEFAULT_MAX_DELAY: Duration = Duration::from_secs(15);
 
 impl<C, T> WsPolicy<C, T> {
-    /// Returns the default policy: each message costs what its throttle says, by default 1, and a denied
+    /// Returns the default policy: each message has the cost of its throttle, by default 1, and a denied
     /// message is dropped, with a notice to the peer. Waits, and the time between notices, are measured by
     /// `runtime`.
     #[must_use]
@@ -97,7 +97,7 @@ impl<C, T> WsPolicy<C, T> {
     /// up the time together, and then fail until the peer pauses.
     ///
     /// A ping behind waiting messages is answered only when it is read. So set this below the time that peers
-    /// wait for a pong; more is right for peers that send no pings.
+    /// wait for a pong. It can be longer for peers that send no pings.
     #[must_use]
     pub fn max_delay(self, max_delay: Duration) -> Self {
         Self { max_delay, ..self }

@@ -12,7 +12,7 @@ impl<W, S: Strategy, M, T, E> WsThrottle<W, S, M, T>
 where
     W: Sink<T, Error = E> + Unpin,
 {
-    /// Sends a message if the one before it is flushed and the socket has room. Returns whether it was sent.
+    /// Sends a message if the last one is flushed and the socket has room. Reports whether it was sent.
     pub(super) fn reply(&mut self, message: T, context: &mut Context<'_>) -> bool {
         if self.replies.is_flushing {
             return false;

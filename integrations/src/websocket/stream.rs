@@ -32,8 +32,8 @@ where
         if this.has_ended {
             return Poll::Ready(None);
         }
-        // A poll that drops many messages never returns to the executor, so it ends after so many steps and
-        // asks to be polled again.
+        // Without a bound, a poll could drop messages for as long as the peer sends them. So it ends after
+        // this number of steps, and wakes its task to be polled again.
         for _ in 0..MAX_DROPS_PER_POLL {
             this.flush(context);
             let step = if this.closing.is_some() { this.finish_closing(context) } else { this.step(context) };
@@ -89,7 +89,7 @@ where
             None => match ready!(Pin::new(&mut self.socket).poll_next(context)) {
                 Some(Ok(message)) => message,
                 None => return Poll::Ready(Break(None)),
-                // The connection is gone: a message of it need not wait any more.
+                // The connection has failed, so a message that waits is dropped.
                 Some(Err(error)) => {
                     self.held = None;
                     return Poll::Ready(Break(Some(Err(WsError::Socket(error)))));
@@ -143,7 +143,7 @@ where
         match ready!(Pin::new(&mut self.socket).poll_next(context)) {
             Some(Ok(message)) if message.kind() == WsKind::Close => Poll::Ready(Break(Some(Ok(message)))),
             Some(Ok(_)) => Poll::Ready(Continue(())),
-            // The connection is being closed anyway, so an error of the socket is not one of the reader's.
+            // The connection is being closed, so an error of the socket does not concern the reader.
             Some(Err(_)) | None => Poll::Ready(Break(None)),
         }
     }

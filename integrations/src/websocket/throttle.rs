@@ -47,7 +47,7 @@ use crate::throttle::Client;
 ///   [`max_delay`](WsPolicy::max_delay). Dropping a future of the stream loses no message; dropping the
 ///   socket loses a message that waits, and gives up its turn.
 /// * **Changes.** The strategy, its enforcement and whether the throttle is enabled are read for each
-///   message; cost, class and scope are those from when the client was made.
+///   message; cost, class and scope are fixed when the client is made.
 /// * **Several limits.** One `WsThrottle` around another checks both, one after the other. To charge all or
 ///   none use one throttle with an [`All`](traffik_core::All).
 pub struct WsThrottle<W, S: Strategy, M, T> {

@@ -1,4 +1,4 @@
-//! Messages of tungstenite, which all of its family share.
+//! Messages of tungstenite, which the libraries built on it share.
 
 use tungstenite::Message;
 use tungstenite::protocol::CloseFrame;

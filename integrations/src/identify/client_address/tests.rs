@@ -1,4 +1,4 @@
-//! Headers of every form, against what they were meant to say.
+//! Headers of every form, compared with the lists that they encode.
 
 use http::{HeaderValue, Request};
 use proptest::prelude::*;
@@ -60,7 +60,7 @@ fn element() -> impl Strategy<Value = Hop> {
     (node, extra).prop_map(|(hop, extra)| Hop { text: hop.text + extra, ..hop })
 }
 
-/// The hops as the lines of a header: a new line wherever it says so.
+/// Returns a request with the hops in a header, in a new line where a hop has `true`.
 fn request(name: &'static str, peer: IpAddr, hops: &[(Hop, bool)]) -> Request<()> {
     let mut lines: Vec<String> = Vec::new();
     for (hop, new_line) in hops {
@@ -75,7 +75,7 @@ fn request(name: &'static str, peer: IpAddr, hops: &[(Hop, bool)]) -> Request<()
     request
 }
 
-/// The algorithm in plain words, over the list as it was meant; and whether the client is known.
+/// A model of the algorithm on the list itself: returns the client, and whether it is known.
 fn model(peer: IpAddr, hops: &[(Hop, bool)]) -> (IpAddr, bool) {
     let trusted = |address: IpAddr| match address {
         IpAddr::V4(address) => address.octets()[0] == 10,
@@ -92,7 +92,7 @@ fn model(peer: IpAddr, hops: &[(Hop, bool)]) -> (IpAddr, bool) {
     (client, true)
 }
 
-/// Whether a request is known to be from where `model` says.
+/// Reports whether a request is known to be from this client.
 fn is_known(via: ForwardedHeader, request: &Request<()>, client: IpAddr) -> bool {
     let there = Networks::parse([client.to_string().as_str()]).unwrap();
     ClientAddress::new(trusted(), via).is_in(&there, request.into())
@@ -155,14 +155,14 @@ proptest! {
         let name = http::header::COOKIE;
         let _ = crate::identify::Cookie::new("a").identify((&request).into());
         let _ = crate::identify::ClassHeaders::from_anyone().tier(name.clone()).of((&request).into());
-        // Some lines are no value of a header.
+        // `HeaderValue` refuses some of the lines.
         let sent = request.headers().get_all(&name).iter().count();
         if let Ok(cost) = crate::identify::CostHeader::new(name, trusted()).of((&request).into()) {
             prop_assert!(sent == 1 || cost == 1);
         }
     }
 
-    /// Reading is done in time that grows with the length alone.
+    /// Reading takes time linear in the length.
     #[test]
     fn a_long_line_is_no_burden(piece in prop_oneof![Just(","), Just("for=10.0.0.1,"), Just("\","), Just("for=10.0.0.1;x=\",,,,\","), Just(",a=\"b,c\";d=\"")]) {
         let mut request = Request::builder().header("forwarded", piece.repeat(4_000)).body(()).unwrap();
@@ -171,9 +171,9 @@ proptest! {
     }
 }
 
-/// The examples of RFC 7239, sections 4, 6, 6.3, 7.1, 7.4 and 7.5, as a proxy at 10.0.0.1 passes them on: the
-/// address that is taken behind proxies of one's own, and where 198.51.100.17 is one of them as well. Where
-/// the nearest node has no address, the proxy that wrote it is the client, and not known to be.
+/// The examples of RFC 7239, sections 4, 6, 6.3, 7.1, 7.4 and 7.5, as a trusted proxy at 10.0.0.1 passes them
+/// on. The columns are the client if only such proxies are trusted, and if 198.51.100.17 is as well. If the
+/// nearest node has no address, the proxy counts as the client, which is then not known.
 #[test]
 fn the_examples_of_the_standard() {
     let cafe = "2001:db8:cafe::17";
@@ -226,8 +226,7 @@ fn x_real_ip_is_said_once_by_a_proxy() {
     }
 }
 
-/// A proxy that is exempt when it asks for itself is not when nobody knows for whom it asks.
-/// A client's own `Forwarded` is no way round a limit by the header that the proxy writes.
+/// A client cannot evade the limit by sending another header than the one that the proxy writes.
 #[test]
 fn no_header_is_read_but_the_one_that_was_named() {
     let headers = [
@@ -266,6 +265,7 @@ fn no_header_is_read_but_the_one_that_was_named() {
     assert_eq!(ForwardedHeader::default(), ForwardedHeader::XForwardedFor);
 }
 
+/// A proxy is exempt for a request of its own, and not for the request of an unknown client.
 #[test]
 fn x_real_ip_that_is_none_exempts_nobody() {
     for (lines, exempt) in [(&[][..], true), (&["unknown"], false), (&["10.0.0.1", "10.0.0.1"], false)] {

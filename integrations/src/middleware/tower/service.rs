@@ -9,7 +9,7 @@ use tower_service::Service;
 use crate::middleware::admission::{Action, Admission};
 use crate::{Forward, ResponseBody, ResponseFuture, Throttled};
 
-/// A tower service that has reported ready, and is to be called once. It appears only in the type of a
+/// A tower service that has reported ready, and is called once. It appears only in the type of a
 /// [`ResponseFuture`].
 ///
 /// ```

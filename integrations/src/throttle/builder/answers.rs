@@ -16,13 +16,14 @@ use crate::http::on_error::OnError;
 use crate::http::response::SendWhen;
 
 impl<S: Strategy, M> ThrottleBuilder<S, M> {
-    /// Sets the least wait that a denial reports. It denies nobody by itself. Defaults to 0 s.
+    /// Sets the least wait that a denial reports. A client that returns sooner is not denied for that.
+    /// Defaults to 0 s.
     pub fn min_wait(mut self, min_wait: Duration) -> Self {
         self.settings.min_wait = min_wait;
         self
     }
 
-    /// Sends rate-limit headers of this format with every response. Defaults to none.
+    /// Sends rate-limit headers of this format with every response to a counted request. Defaults to none.
     pub fn headers(mut self, format: HeaderFormat) -> Self {
         self.profile.answers.format = format;
         self
@@ -41,7 +42,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Names the limits of a composed strategy, in their order. Defaults to the throttle's name for all.
+    /// Names the limits of a composed strategy, in their order. The last name also stands for all limits
+    /// beyond it. Defaults to the throttle's name.
     pub fn policies<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.profile.answers.names = names.into_iter().map(str::to_owned).collect();
         self
@@ -56,7 +58,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Answers denials by an asynchronous function. A request waits for it without a bound.
+    /// Answers denials by an asynchronous function. A request waits for it without a bound; if its client
+    /// goes away, the function's future is dropped.
     pub fn on_throttled_async<F: Future<Output = Response<Bytes>> + Send + 'static>(
         mut self,
         handler: impl Fn(&Denial<'_>) -> F + Send + Sync + 'static,

@@ -9,11 +9,11 @@ use crate::http::request::{Fallible, FixedOr};
 use crate::identify::RequestParts;
 
 impl<S: Strategy, M> ThrottleBuilder<S, M> {
-    /// Chooses the strategy for each request, in place of the first one.
+    /// Chooses the strategy for each request by a function, in place of the strategy of the constructor.
     ///
-    /// Strategies of one type and period share a client's state: what was used of 100 a minute stays used
-    /// of 20 a minute. Others have a state each: under 5 an hour and 100 a second a client has both limits
-    /// whole.
+    /// Strategies of one type and period share a client's state: what was used of 100 a minute stays used of
+    /// 20 a minute. Strategies that differ in type or period have separate states: hits under 5 an hour use
+    /// nothing of 100 a second.
     pub fn strategy_by<A: Fallible<S>>(
         mut self,
         strategy: impl Fn(RequestParts<'_>) -> A + Send + Sync + 'static,
@@ -47,7 +47,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Chooses the cost of each request asynchronously.
+    /// Chooses the cost of each request asynchronously; otherwise like [`cost_by`](Self::cost_by).
     pub fn cost_by_async<A: Fallible<S::Cost> + 'static, F: Future<Output = A> + Send + 'static>(
         mut self,
         cost: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
@@ -56,7 +56,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Sets the class of every request, such as the region of this instance.
+    /// Sets the class of every request, such as the region of this instance. Defaults to the default class.
     pub fn class(mut self, class: Class) -> Self {
         self.settings.class = FixedOr::Fixed(class);
         self

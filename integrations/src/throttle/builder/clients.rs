@@ -27,7 +27,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     ///
     /// let throttle = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).identifier_by(|request| {
     ///     let Some(user) = request.headers.get("x-user") else { return Ok(Identity::anonymous()) };
-    ///     Ok(Identity::of(b'h', user.to_str()?.as_bytes())) // a failure, if it is no text
+    ///     Ok(Identity::of(b'h', user.to_str()?.as_bytes())) // fails if it is not text
     /// });
     /// # let _ = throttle.build()?;
     /// # Ok::<(), traffik::web::ThrottleError>(())
@@ -41,7 +41,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Identifies clients by an asynchronous function of the request.
+    /// Identifies clients by an asynchronous function of the request. A request waits for it without a bound.
     pub fn identifier_async<A: Fallible<Identity> + 'static, F: Future<Output = A> + Send + 'static>(
         mut self,
         identifier: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
@@ -53,15 +53,15 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Applies to requests that meet this rule, or another one that is given this way. Without a rule it
-    /// applies to all requests.
+    /// Applies the throttle to requests that meet this rule, or another rule that was added by this method.
+    /// Defaults to all requests.
     pub fn apply_to(mut self, rule: Rule) -> Self {
         self.profile.rules.apply_to(rule);
         self
     }
 
-    /// Lets requests that meet this rule pass uncounted. A path in an odd spelling, such as `/a/../health`,
-    /// is counted all the same: see [`Rule`].
+    /// Lets requests that meet this rule pass uncounted. A rule with a path does not match unusual spellings,
+    /// such as `/a/../health`: see [`Rule`].
     pub fn bypass(mut self, rule: Rule) -> Self {
         self.profile.rules.bypass(rule);
         self
@@ -72,17 +72,16 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     /// A preflight is an `OPTIONS` request with `Origin` and `Access-Control-Request-Method`, which asks
     /// whether a page of another site may send a request. The request itself is counted.
     ///
-    /// For the page to read a denial, put the CORS layer outside the throttle, and list the headers to
-    /// read, such as `Retry-After` and `RateLimit`, in `Access-Control-Expose-Headers`. Without such a
-    /// layer, [`header`](Self::header) can add it.
+    /// To let the page read a denial, put the CORS layer outside the throttle, and list the headers to read,
+    /// such as `Retry-After` and `RateLimit`, in `Access-Control-Expose-Headers`. Without a CORS layer, add
+    /// its headers by [`header`](Self::header).
     pub fn bypass_preflights(self) -> Self {
         let asks = |name: HeaderName| move |request: RequestParts<'_>| request.headers.contains_key(&name);
         let preflight = Rule::new().methods([Method::OPTIONS]).when(asks(ORIGIN));
         self.bypass(preflight.when(asks(ACCESS_CONTROL_REQUEST_METHOD)))
     }
 
-    /// Shares the identity of a request with all throttles of the same cache, so that it is found once per
-    /// request.
+    /// Shares the identity of a request with all throttles of the same cache; see [`IdentityCache`].
     pub fn identity_cache(mut self, cache: IdentityCache) -> Self {
         self.profile.cache = Some(cache);
         self
@@ -95,7 +94,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Sets the scope of requests. A scope in the extensions of a request takes precedence.
+    /// Sets the scope of requests. A scope in the extensions of a request takes precedence. Defaults to none.
     pub fn scope(mut self, scope: impl Into<Scope>) -> Self {
         self.profile.scope = Some(scope.into());
         self
