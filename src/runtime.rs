@@ -1,6 +1,6 @@
 //! The async runtimes: sleeping, spawning and connecting.
 //!
-//! Every type that waits takes a runtime: there is no default, and nothing is detected.
+//! Types and methods that wait take a runtime. There is no default: the program chooses one.
 //!
 //! | type | choose it |
 //! |---|---|

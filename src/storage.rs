@@ -8,9 +8,9 @@
 //! | one process, with several strategies and one budget of keys | [`SharedMemory`] |
 //! | several processes or hosts | [`RedisStorage`]: Redis, a server with its protocol, or a cluster |
 //! | the same, on Memcached | [`MemcachedStorage`] |
-//! | firmware, or a program without a heap | [`Fixed`]; [`OneKey`] for a limit without keys |
 //! | the same, on a store that can only get and set | [`LockedStorage`](crate::LockedStorage) under a lock |
 //! | the same, on a store that can compare and swap | [`cas`](crate::cas) |
+//! | firmware, or a program without a heap | [`Fixed`]; [`OneKey`] for a limit without keys |
 //!
 //! Calls to a server can fail: put [layers](crate::layer) around such a storage.
 //!

@@ -173,12 +173,13 @@ impl Rule {
     }
 
     fn pattern(mut self, pattern: Result<Pattern, ThrottleError>) -> Self {
-        let noted = pattern.map(|pattern| self.paths.push(pattern));
-        self.note(noted);
+        let added = pattern.map(|pattern| self.paths.push(pattern));
+        self.note(added);
         self.paths.sort_by_key(|path| path.effort);
         self
     }
 
+    /// Keeps the first mistake.
     fn note(&mut self, checked: Result<(), ThrottleError>) {
         self.mistake = self.mistake.take().or(checked.err());
     }

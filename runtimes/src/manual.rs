@@ -66,7 +66,7 @@ pub struct Manual {
 /// The time and the tasks that clones share.
 struct ManualState {
     start: Timestamp,
-    /// The [`Instant`] that stands for `start`.
+    /// The [`Instant`] that corresponds to `start`.
     origin: Instant,
     time: Mutex<VirtualTime>,
     tasks: Executor<'static>,

@@ -95,12 +95,12 @@ fn follow(
     not_decided: Option<NotDecided>,
 ) -> Action<SetPermit, WaitOutcome> {
     match decided {
-        Evaluation::Admitted { parts, pause, beside } => {
+        Evaluation::Admitted { parts, timer, beside } => {
             let mut admitted = SetPermit { parts, beside, not_decided };
-            match pause {
+            match timer {
                 None => Action::Pass(admitted),
-                Some(pause) => Action::Wait(Box::pin(async move {
-                    await_turn(&pause, &mut admitted.parts).await;
+                Some(timer) => Action::Wait(Box::pin(async move {
+                    await_turn(&timer, &mut admitted.parts).await;
                     WaitOutcome(WaitStage::Turn(admitted))
                 })),
             }

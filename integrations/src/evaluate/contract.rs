@@ -111,7 +111,7 @@ pub(crate) trait EvaluationPart: Any + Send {
     fn min_wait(&self) -> Duration;
 
     /// Enters the queue of delayed requests, if the admission has a delay.
-    fn stand_in_line(&mut self, pause: &DelayTimer);
+    fn stand_in_line(&mut self, timer: &DelayTimer);
     /// Returns the time left until the turn.
     fn delay(&self) -> Duration;
     /// Polls for a sooner turn.
@@ -144,7 +144,7 @@ pub(crate) enum Evaluation {
     /// All throttles admit; the request waits for its turn if there is a delay.
     Admitted {
         parts: Vec<Box<dyn EvaluationPart>>,
-        pause: Option<Arc<DelayTimer>>,
+        timer: Option<Arc<DelayTimer>>,
         beside: Option<BoxFuture<'static, ()>>,
     },
     /// A throttle denies, and the charges of the others are refunded.

@@ -90,20 +90,20 @@ async fn admitted(
         parts.iter().map(|part| part.delay()).enumerate().max_by_key(|(at, delay)| (*delay, Reverse(*at)))
     };
     let (mut first, mut after) = longest(&parts).unwrap_or_default();
-    let mut pause = None;
+    let mut timer = None;
     if !after.is_zero() {
-        pause = parts.iter().find_map(|part| part.profile().pause.clone());
+        timer = parts.iter().find_map(|part| part.profile().delay_timer.clone());
     }
     // Entering the queue may find a turn that another request gave up, so the delays are read again.
-    if let Some(pause) = &pause {
-        parts.iter_mut().for_each(|part| part.stand_in_line(pause));
+    if let Some(timer) = &timer {
+        parts.iter_mut().for_each(|part| part.stand_in_line(timer));
         (first, after) = longest(&parts).unwrap_or_default();
     }
-    let max_delay = parts.iter().map(|part| part.profile().max_delay).min().filter(|_| pause.is_some());
+    let max_delay = parts.iter().map(|part| part.profile().max_delay).min().filter(|_| timer.is_some());
     let max_delay = max_delay.unwrap_or_default();
-    let wait = |after| pause.clone().filter(|_| after <= max_delay);
-    let pause = match Ruling::of(Outcome::Allow { after }, true, wait) {
-        Ruling::Wait(pause) => Some(pause),
+    let wait = |after| timer.clone().filter(|_| after <= max_delay);
+    let timer = match Ruling::of(Outcome::Allow { after }, true, wait) {
+        Ruling::Wait(timer) => Some(timer),
         Ruling::TurnAway(wait) => {
             let waits = parts.iter().filter(|part| !part.delay().is_zero());
             waits.for_each(|part| part.report(None, false));
@@ -135,20 +135,20 @@ async fn admitted(
             );
         }
     }
-    Evaluation::Admitted { parts, pause, beside }
+    Evaluation::Admitted { parts, timer, beside }
 }
 
 /// Waits for the longest delay of all parts. The delay gets shorter when a request in front gives up its
 /// turn.
-pub(crate) async fn await_turn(pause: &DelayTimer, parts: &mut [Box<dyn EvaluationPart>]) {
+pub(crate) async fn await_turn(timer: &DelayTimer, parts: &mut [Box<dyn EvaluationPart>]) {
     let left =
         |parts: &[Box<dyn EvaluationPart>]| parts.iter().map(|part| part.delay()).max().unwrap_or_default();
-    let mut sleep = (pause.sleep)(left(parts));
+    let mut sleep = (timer.sleep)(left(parts));
     let turn = poll_fn(|context| {
         // `count` polls each part, so that each of them registers the waker; `any` would stop at the first.
         let moved = parts.iter_mut().map(|part| part.poll_sooner(context));
         if moved.filter(Poll::is_ready).count() > 0 {
-            sleep = (pause.sleep)(left(parts));
+            sleep = (timer.sleep)(left(parts));
         }
         sleep.as_mut().poll(context)
     });

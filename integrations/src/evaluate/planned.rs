@@ -132,12 +132,12 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrott
         self.plan.settings.min_wait
     }
 
-    fn stand_in_line(&mut self, pause: &DelayTimer) {
+    fn stand_in_line(&mut self, timer: &DelayTimer) {
         // A shadow or a peek has charged nothing, so it has no turn to give up.
         if let Some(verdict) = self.verdict.as_ref().filter(|_| self.charged) {
             let (throttle, plan) = (self.throttle.clone(), Arc::clone(&self.plan));
             let account = Arc::new(RequestAccount { throttle, plan });
-            self.turn = DelayedTurn::enter(account, self.plan.hit, verdict, (pause.watch)());
+            self.turn = DelayedTurn::enter(account, self.plan.hit, verdict, (timer.watch)());
         }
     }
 

@@ -187,12 +187,12 @@ impl Quota {
             charges.into_iter().for_each(|charge| self.add(charge));
         }
         match decided {
-            Evaluation::Admitted { mut parts, pause, beside } => {
+            Evaluation::Admitted { mut parts, timer, beside } => {
                 if let Some(beside) = beside {
                     beside.await;
                 }
-                if let Some(pause) = pause {
-                    await_turn(&pause, &mut parts).await;
+                if let Some(timer) = timer {
+                    await_turn(&timer, &mut parts).await;
                 }
                 Ok(())
             }

@@ -234,7 +234,7 @@ pub(crate) fn number(number: u64) -> HeaderValue {
     const PAIRS: &str = "\
         0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
         5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
-    // The two digits of `number` stand at 2 * number.
+    // The two digits of `number` are at index 2 * number.
     let pair = usize::try_from(number).ok().and_then(|number| {
         let at = number.checked_mul(2)?;
         PAIRS.get(at..at.checked_add(2)?)

@@ -54,8 +54,8 @@ fn is_folded(path: &str) -> bool {
         })
 }
 
-/// Unescapes octets that mean the same unescaped (RFC 3986, section 2.3), and escapes those that no path
-/// can hold.
+/// Unescapes unreserved octets, whose escapes are equivalent to them (RFC 3986, section 2.3). Escapes octets
+/// that a path cannot hold.
 fn unescaped(path: &str) -> String {
     let mut plain = String::with_capacity(path.len());
     let add = |plain: &mut String, text: &str| {

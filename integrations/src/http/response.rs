@@ -19,7 +19,7 @@ use crate::http::request::Refusal;
 /// The responses that carry a header which the user added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendWhen {
-    /// All responses to counted requests.
+    /// All responses to admitted and denied requests.
     Always,
     /// Denials only.
     WhenDenied,
@@ -69,7 +69,8 @@ impl Answers {
     }
 }
 
-/// Answers 429 with the wait, or says that waiting does not help. A gRPC client gets a gRPC status.
+/// Answers 429, with the wait or the note that waiting does not help. Answers a gRPC request by a gRPC
+/// status.
 pub(crate) fn denied(is_grpc: bool, outcome: Outcome, limits: &[PolicyDecision<'_>]) -> Response<Bytes> {
     let wait = wait_of(outcome);
     if is_grpc {
@@ -175,7 +176,7 @@ pub(crate) fn unavailable(is_grpc: bool, wait: Option<Duration>) -> Response<Byt
 }
 
 impl Refusal {
-    /// Returns the answer: a problem document that says what would be right.
+    /// Returns the answer: a problem document with the status and the detail.
     #[must_use]
     pub fn response(&self) -> Response<Bytes> {
         let title = self.status.canonical_reason().unwrap_or("Refused");

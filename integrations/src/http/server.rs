@@ -1,4 +1,4 @@
-//! Values that servers and routers leave in the extensions of a request.
+//! Values that servers and routers insert into the extensions of a request.
 
 use std::net::SocketAddr;
 
@@ -6,8 +6,8 @@ use http::{Extensions, Uri};
 
 use super::request::RequestParts;
 
-/// Returns the address of the peer if axum or tonic left it.
-pub(crate) fn noted_peer(extensions: &Extensions) -> Option<SocketAddr> {
+/// Returns the address of the peer, if axum or tonic has inserted it.
+pub(crate) fn peer_from_server(extensions: &Extensions) -> Option<SocketAddr> {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::ConnectInfo(address)) =
         extensions.get::<axum::extract::ConnectInfo<SocketAddr>>()

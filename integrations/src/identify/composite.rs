@@ -12,10 +12,16 @@ use super::{Identify, Identity, RequestParts};
 /// any identifier exempts it. Otherwise the first refusal refuses it.
 ///
 /// ```
-/// use traffik::web::{ApiKey, CompositeKey, Peer};
+/// use traffik::web::{ApiKey, CompositeKey, Identify, Peer, PeerAddress};
 ///
 /// let by_address_and_key = CompositeKey::new().and(Peer::default()).and(ApiKey::new("x-api-key".parse()?));
-/// # let _ = by_address_and_key;
+/// let of = |key: &str| {
+///     let mut request = http::Request::builder().header("x-api-key", key).body(()).unwrap();
+///     request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 443).into()));
+///     by_address_and_key.identify((&request).into())
+/// };
+/// assert_eq!(of("a"), of("a"));
+/// assert_ne!(of("a"), of("b"));
 /// # Ok::<(), http::header::InvalidHeaderName>(())
 /// ```
 #[derive(Default)]

@@ -9,12 +9,14 @@ use super::{ClientAddress, Identify, Identity, Networks, RequestParts};
 /// Choose it for health checks and for clients in your own networks.
 ///
 /// ```
-/// use traffik::web::{Exempt, Header, Networks, Peer, RequestParts};
+/// use traffik::web::{Exempt, Header, Identify, Identity, Networks, PeerAddress, RequestParts};
 ///
 /// let by_key = Header::new("x-api-key".parse()?);
 /// let inside = Networks::parse(["10.0.0.0/8"])?;
 /// let not_from_inside = Exempt::when(by_key, move |request: RequestParts<'_>| inside.contain_peer(request));
-/// # let _ = not_from_inside;
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(PeerAddress::new(([10, 0, 0, 7], 443).into()));
+/// assert_eq!(not_from_inside.identify((&request).into()), Identity::Exempt);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Exempt<I> {

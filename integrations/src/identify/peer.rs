@@ -7,7 +7,7 @@ use http::{Extensions, StatusCode};
 
 use super::{Identify, Identity, RequestParts};
 use crate::http::request::Refusal;
-use crate::http::server::noted_peer;
+use crate::http::server::peer_from_server;
 use crate::log;
 
 /// The address of the peer, which a server inserts into the extensions of each request.
@@ -44,8 +44,8 @@ impl PeerAddress {
     /// Returns the peer of a request with these extensions, if the server has inserted it.
     #[must_use]
     pub fn of(extensions: &Extensions) -> Option<Self> {
-        let noted = || noted_peer(extensions).or_else(|| found_elsewhere(extensions)).map(Self);
-        extensions.get().copied().or_else(noted)
+        let elsewhere = || peer_from_server(extensions).or_else(|| found_elsewhere(extensions)).map(Self);
+        extensions.get().copied().or_else(elsewhere)
     }
 
     /// Adds a function that finds the address, for all throttles of the process.

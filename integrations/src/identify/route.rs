@@ -14,9 +14,13 @@ use crate::http::path;
 /// each client. Paths that match no template share one limit.
 ///
 /// ```
-/// use traffik::web::{CompositeKey, Peer, Route};
+/// use traffik::web::{CompositeKey, Identify, Peer, Route};
 ///
 /// let routes = Route::new(["/users/{id}", "/files/{*path}"])?;
+/// let of = |path: &str| routes.identify((&http::Request::get(path).body(()).unwrap()).into());
+/// assert_eq!(of("/users/1"), of("/users/2"));
+/// assert_ne!(of("/users/1"), of("/files/a"));
+///
 /// let by_address_and_route = CompositeKey::new().and(Peer::default()).and(routes);
 /// # let _ = by_address_and_route;
 /// # Ok::<(), traffik::web::ThrottleError>(())

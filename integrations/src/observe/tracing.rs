@@ -63,7 +63,7 @@ impl Observe for Traces {
             _ => return,
         };
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Failures have lines of their own, so that a flood of denials does not hide them.
+        // Failures have separate lines, so that a flood of denials does not hide them.
         let key = (event.throttle.to_owned(), failed);
         let Some(requests) = lines.entry(key).or_default().due(Instant::now()) else { return };
         // The lock ends before the line is written: a subscriber may be slow, and other requests need not

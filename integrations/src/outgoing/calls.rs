@@ -89,8 +89,8 @@ struct Budget<S, M> {
 }
 
 impl<S: Strategy> Outgoing<S, Local<Memory<S>>> {
-    /// Returns a limit on calls by `strategy`, in a memory of its own with room for 65 536 keys. Calls wait
-    /// on `timer`.
+    /// Returns a limit on calls by `strategy`, in a new memory with room for 65 536 keys. Calls wait on
+    /// `timer`.
     pub fn in_memory(strategy: S, timer: impl Timer + Send + Sync + 'static) -> Self {
         Self::new(AsyncLimiter::new(strategy, Local(Memory::builder().build())), timer)
     }
@@ -100,7 +100,7 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
     /// Returns a limit on calls by `limiter`. Calls wait on `timer`.
     ///
     /// Every call costs 1, and all calls share one budget, under the key `"outgoing"`. Give budgets that
-    /// share a storage keys of their own by [`key_by`](Self::key_by).
+    /// share a storage different keys by [`key_by`](Self::key_by).
     pub fn new(limiter: AsyncLimiter<S, M>, timer: impl Timer + Send + Sync + 'static) -> Self {
         let (limiter, timer) = (Arc::new(limiter), Arc::new(DelayTimer::on(timer)));
         Self {
@@ -136,8 +136,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
 
     /// Bounds the wait of a call. Defaults to no bound.
     ///
-    /// A call whose turn cannot come in time, behind those that wait already, fails at once and is charged
-    /// nothing. The time in which the client behind gets ready does not count. A client that has reported
+    /// A call fails at once, and is not charged, if its turn cannot come in time behind the calls that wait
+    /// already. The time in which the client behind gets ready does not count. A client that has reported
     /// ready waits with its call, so put a limit on concurrency outside of this layer, not behind it.
     #[must_use]
     pub fn max_wait(mut self, max_wait: Duration) -> Self {

@@ -140,7 +140,8 @@ fn folded(text: &str, ignore_case: bool) -> String {
     if ignore_case { folded.to_ascii_lowercase() } else { folded.into_owned() }
 }
 
-/// Reports whether a sequence matches a pattern in which some items stand for any number of others.
+/// Reports whether a sequence matches a pattern. Some items of the pattern are wildcards, which match any
+/// number of items.
 ///
 /// After a mismatch only the last wildcard takes one more item: an earlier wildcard that takes more could not
 /// match more. So the time is at most proportional to the product of both lengths, for any text.

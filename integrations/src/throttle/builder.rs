@@ -71,14 +71,14 @@ pub struct ThrottleBuilder<S: Strategy, M> {
 }
 
 impl<S: Strategy> Throttle<S, Local<Memory<S>>> {
-    /// Runs `strategy` in a memory of its own, with room for 65 536 clients.
+    /// Returns the builder of a throttle that runs `strategy` in a new memory, with room for 65 536 clients.
     pub fn in_memory(uid: &str, strategy: S) -> ThrottleBuilder<S, Local<Memory<S>>> {
         Self::builder(uid, strategy, Local(Memory::builder().build()))
     }
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
-    /// Runs `strategy` in `storage`.
+    /// Returns the builder of a throttle that runs `strategy` in `storage`.
     ///
     /// The `uid` separates throttles that share a storage, and names the policy in headers. It has 1 to 64
     /// of the characters `a-z A-Z 0-9 . _ : -`.
@@ -88,8 +88,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
 }
 
 impl<S: Strategy, M: AsyncStorage<S> + Clone + 'static> Throttle<S, M> {
-    /// Runs `strategy` in the storage that `storage` chooses for each request, such as that of a tenant;
-    /// see [`Tenants`](crate::Tenants).
+    /// Returns the builder of a throttle that runs `strategy` in the storage that `storage` chooses for each
+    /// request, such as that of a tenant; see [`Tenants`](crate::Tenants).
     pub fn builder_by<A: Fallible<M>>(
         uid: &str,
         strategy: S,
@@ -98,7 +98,8 @@ impl<S: Strategy, M: AsyncStorage<S> + Clone + 'static> Throttle<S, M> {
         ThrottleBuilder::new(uid, strategy, FixedOr::function(storage))
     }
 
-    /// Runs `strategy` in a storage that is chosen asynchronously for each request.
+    /// Returns the builder of a throttle whose storage is chosen asynchronously for each request; otherwise
+    /// like [`builder_by`](Self::builder_by).
     pub fn builder_by_async<A: Fallible<M> + 'static, F: Future<Output = A> + Send + 'static>(
         uid: &str,
         strategy: S,
@@ -120,7 +121,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
             answers: Answers::new(vec![uid.to_owned()]),
             handler: None,
             on_error: OnError::Throttle,
-            pause: None,
+            delay_timer: None,
             max_delay: Duration::MAX,
             spawner: None,
             observers: Vec::new(),
@@ -158,13 +159,13 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Waits for the delays of a queueing strategy with this timer.
+    /// Sets the timer that waits for the delays of a queueing strategy. Defaults to none.
     ///
     /// Without a runtime a request that would be delayed is answered 429, and its place in the queue is
     /// refunded. The turn of a client that goes away passes to the waiters behind it in this process. The
     /// last turn goes back to the storage; a remote one gets it in the [background](Self::spawner).
     pub fn runtime(mut self, timer: impl Timer + Send + Sync + 'static) -> Self {
-        self.profile.pause = Some(Arc::new(DelayTimer::on(timer)));
+        self.profile.delay_timer = Some(Arc::new(DelayTimer::on(timer)));
         self
     }
 
@@ -177,9 +178,9 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// Sets the function that runs futures in the background: `|future| drop(tokio::spawn(future))`.
     ///
-    /// It runs calls of remote storages that nobody waits for, such as the refund of a request whose client
-    /// went away. Without a spawner those calls are not made, and a client that goes away during the check of
-    /// [several throttles](crate::ThrottleSet) may leave some of them charged.
+    /// It runs calls of remote storages for which no request waits, such as the refund of a request whose
+    /// client went away. Without a spawner those calls are not made, and a client that goes away during the
+    /// check of [several throttles](crate::ThrottleSet) may leave some of them charged.
     pub fn spawner(mut self, spawn: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
         self.profile.spawner = Some(background(spawn));
         self

@@ -26,7 +26,7 @@ use crate::identify::ClientKey;
 /// use traffik::web::Throttle;
 ///
 /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).build()?;
-/// // Exports cost ten, in a bucket of their own.
+/// // Exports cost ten, in a separate bucket.
 /// if let Some(client) = throttle.client(request).await? {
 ///     let decision = client.scope("export").cost(10).check().await?;
 ///     if !decision.is_allowed() {

@@ -150,7 +150,7 @@ pub(crate) struct Profile {
     pub(crate) handler: Option<Handler>,
     pub(crate) on_error: OnError,
     /// The timer for delays; without one, requests are denied instead.
-    pub(crate) pause: Option<Arc<DelayTimer>>,
+    pub(crate) delay_timer: Option<Arc<DelayTimer>>,
     pub(crate) max_delay: Duration,
     pub(crate) spawner: Option<Arc<SpawnFn>>,
     pub(crate) observers: Vec<Box<dyn Observe>>,

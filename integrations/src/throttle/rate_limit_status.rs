@@ -107,10 +107,10 @@ pub(crate) fn expose<S, M>(
     verdict.for_each(&mut |decision| {
         policies.push((answers.policy(policies.len(), decision).name.to_owned(), *decision));
     });
-    let (of, plan) = (throttle.clone(), Arc::clone(plan));
+    let (owner, plan) = (throttle.clone(), Arc::clone(plan));
     let stat = Box::new(move || -> BoxFuture<'static, Result<StatsSnapshot, BackendError>> {
-        let (of, plan) = (of.clone(), Arc::clone(&plan));
-        Box::pin(async move { of.figures(&plan).await.map(|stat| StatsSnapshot::of(&stat)) })
+        let (owner, plan) = (owner.clone(), Arc::clone(&plan));
+        Box::pin(async move { owner.figures(&plan).await.map(|stat| StatsSnapshot::of(&stat)) })
     });
     let inner = StatusInner { throttle: throttle.uid().to_owned(), policies, origin, stat };
     extensions.get_or_insert_default::<StatusList>().0.push(RateLimitStatus(Arc::new(inner)));

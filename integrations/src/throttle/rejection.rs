@@ -31,7 +31,7 @@ use crate::identify::ClientKey;
 ///
 /// let throttle = Throttle::in_memory("exports", TokenBucket::new(rate!("10/h"))).build()?;
 /// if let Err(rejection) = throttle.hit_n(request, 5).await {
-///     println!("{rejection}"); // 192.0.2.1 is over the limit exports; try again in 360 s
+///     println!("{rejection}"); // 192.0.2.1 is over the limit exports; try again in 1800 s
 ///     assert_eq!(rejection.status(), 429);
 /// }
 /// # Ok(())

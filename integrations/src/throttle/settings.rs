@@ -36,9 +36,7 @@ pub enum Enforcement {
     Part(ClientShare),
 }
 
-/// A share of all clients, chosen by a keyed hash of their keys.
-///
-/// [`Enforcement::percent`] makes it.
+/// A share of all clients, chosen by a keyed hash of their keys. [`Enforcement::percent`] makes it.
 ///
 /// ```
 /// use traffik::web::Enforcement;

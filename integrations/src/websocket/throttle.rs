@@ -13,9 +13,9 @@ use super::patience::Patience;
 use super::{WsMessage, WsPolicy};
 use crate::throttle::Client;
 
-/// A WebSocket with a limit on incoming messages: a stream of those that pass, and a sink for outgoing ones,
-/// which are not limited. Choose it for chats, games and feeds; the handshake is limited by a
-/// [`Throttle`](crate::Throttle).
+/// A WebSocket with a limit on incoming messages: a stream of the messages that pass, and a sink for outgoing
+/// messages, which are not limited. Choose it for chats, games and feeds. To limit the handshake, use a
+/// [`Throttle`](crate::Throttle) in the middleware.
 ///
 /// ```
 /// # #[cfg(feature = "websocket")] {

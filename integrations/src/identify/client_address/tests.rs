@@ -265,7 +265,7 @@ fn no_header_is_read_but_the_one_that_was_named() {
     assert_eq!(ForwardedHeader::default(), ForwardedHeader::XForwardedFor);
 }
 
-/// A proxy is exempt for a request of its own, and not for the request of an unknown client.
+/// A proxy in an exempt network is exempt for its own requests, and not for those of an unknown client.
 #[test]
 fn x_real_ip_that_is_none_exempts_nobody() {
     for (lines, exempt) in [(&[][..], true), (&["unknown"], false), (&["10.0.0.1", "10.0.0.1"], false)] {

@@ -29,8 +29,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Sends this header with every response to a counted request. Replaces the same header of a
-    /// [handler](Self::on_throttled).
+    /// Sends this header with the response to every request that the throttle admits or denies, except in
+    /// shadow mode. Replaces the same header of a [handler](Self::on_throttled).
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.profile.answers.extra.push((name, value, SendWhen::Always));
         self
