@@ -37,7 +37,7 @@ pub trait Connect: Runtime {
     ///
     /// # Errors
     ///
-    /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if `address` is not a host and a port, with
-    /// the error of the name lookup, or with the error of the last address that was tried.
+    /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if `address` is not a host and a port. Fails
+    /// with the error of the name lookup, or with the error of the last address that was tried.
     fn connect(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send + 'static;
 }

@@ -206,8 +206,8 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
     /// throttle sends headers, or depends on the response by [`charge_if`](crate::ThrottleBuilder::charge_if)
     /// or [`settle_by`](crate::ThrottleBuilder::settle_by).
     ///
-    /// The future waits for the storage (without a bound, so give the storage a timeout), for asynchronous
-    /// functions of the request, and for the delay of a queueing strategy, at most
+    /// The future waits for the storage and for asynchronous functions of the request, both without a bound:
+    /// give the storage a timeout. It waits for the delay of a queueing strategy, at most
     /// [`max_delay`](crate::ThrottleBuilder::max_delay). It also waits for the storage of a shadow that has
     /// no [spawner](crate::ThrottleBuilder::spawner). A future that is dropped before the storage has
     /// answered may leave the request charged. A future that is dropped during the delay gives up its turn.

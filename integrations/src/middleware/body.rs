@@ -179,8 +179,8 @@ impl<B: Body> Body for ResponseBody<B> {
                         return Poll::Ready(Some(Err(error)));
                     }
                 }
-                // The end is reported only after the charge is settled, so that the next request of a client
-                // that has read the whole body meets the settled state.
+                // The end is reported only after the charge is settled. So a client that has read the whole
+                // body meets the settled state with its next request.
                 ready!(count.poll_settle(context));
                 Poll::Ready(None)
             }

@@ -1,8 +1,8 @@
 //! The layer that puts a throttle in front of a service.
 
 /// A layer that limits requests by a [`Throttle`](crate::Throttle) or a [`ThrottleSet`](crate::ThrottleSet).
-/// Choose it for axum, tonic and anything else that takes a tower layer (feature `tower`), and as the
-/// middleware of an app, a scope or a resource of actix-web 4 (feature `actix`).
+/// Choose it for axum, tonic and anything else that takes a tower layer (feature `tower`). Choose it also as
+/// the middleware of an app, a scope or a resource of actix-web 4 (feature `actix`).
 ///
 /// All services that it makes share the throttle, so a limit holds across routes, connections and workers.
 ///

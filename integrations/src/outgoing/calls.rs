@@ -160,8 +160,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Outgoing<S, M> {
     ///
     /// # Errors
     ///
-    /// Fails with `TooLong` if the turn would come too late or the queue is full, with `Never` if the cost
-    /// exceeds the limit, and with `Storage` if the storage fails; see [above](Self#errors).
+    /// Fails with `TooLong` if the turn would come too late or the queue is full. Fails with `Never` if the
+    /// cost exceeds the limit. Fails with `Storage` if the storage fails, unless
+    /// [`fail_open`](Self::fail_open) is set. See [above](Self#errors).
     pub fn until_ready<'a>(
         &self,
         call: impl Into<RequestParts<'a>>,

@@ -105,8 +105,8 @@ impl Pattern {
     /// Parses a pattern with `?`, `*` and `**`.
     pub(super) fn glob(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
         check(text, PatternKind::Glob)?;
-        // A pattern that begins with a star also matches the target `*`, which has no slash, so the slash
-        // that the normal form needs is added and removed again.
+        // A pattern that begins with a star also matches the target `*`, which has no slash. The normal form
+        // needs a slash, so one is added and then removed.
         let slash = if text.starts_with('*') { "/" } else { "" };
         let pattern = [slash, text].concat();
         let pattern = folded(&pattern, ignore_case);
