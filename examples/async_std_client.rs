@@ -1,9 +1,10 @@
 //! A client on async-std that limits its own requests: it sends six to a web server, never faster than the
 //! server allows.
 //!
-//! `cargo run -p traffik-examples --features smol --bin smol_server`, and in another terminal `cargo run -p
-//! traffik-examples --features async-std --bin async_std_client`. The server allows five requests in ten
-//! seconds. The client allows itself four, as it cannot know how long a request travels, so none is denied.
+//! `cargo run -p traffik-examples --features smol --bin smol_server`, and in another terminal
+//! `cargo run -p traffik-examples --features async-std --bin async_std_client`. The server allows five
+//! requests in ten seconds. The client allows itself only four, since requests may arrive closer together
+//! than it sent them. So none is denied.
 
 use std::io;
 

@@ -1,7 +1,7 @@
 //! A storage on files in a directory, one for each key. `LockedStorage` turns any store with get and set
 //! into a storage.
 //!
-//! The program then checks the duties of storages one by one. Do the same with your own store.
+//! The program checks the duties of storages one by one. Do the same with your own store.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

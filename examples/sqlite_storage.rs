@@ -10,7 +10,8 @@ use traffik::{
     AsyncLimiter, Clock, ErrorKind, SystemClock, Timestamp, TokenBucket, rate, storage::BackendError,
 };
 
-/// Expired rows count as missing, and are removed here. A loss of power loses at most the last second.
+/// Expired rows count as missing, and are removed here. A loss of power may lose the last writes, not the
+/// file.
 const OPEN: &str = "PRAGMA synchronous = normal;
     CREATE TABLE IF NOT EXISTS limits (key BLOB PRIMARY KEY, state BLOB, over INTEGER NOT NULL) WITHOUT ROWID;
     DELETE FROM limits WHERE over <= unixepoch() * 1000000";
@@ -28,12 +29,13 @@ impl Rows {
     /// Opens or creates a file. Waits for another process's write, for at most 5 s.
     pub(crate) fn open(file: &Path) -> rusqlite::Result<Coalescing<Self>> {
         let rows = Connection::open(file)?;
-        let _ = rows.pragma_update(None, "journal_mode", "wal"); // faster; fails harmlessly if another process has the file open
+        // Faster. It fails harmlessly while another process has the file open.
+        let _ = rows.pragma_update(None, "journal_mode", "wal");
         rows.execute_batch(OPEN)?;
         Ok(Coalescing::new(Arc::new(Self(Arc::new(Mutex::new(rows))))))
     }
 
-    /// Runs statements on a thread for blocking work. They also finish if the future is dropped.
+    /// Runs statements on a thread for blocking work. They run to their end even if the future is dropped.
     async fn run<T: Send + 'static>(&self, run: Statement<T>) -> Result<T, BackendError> {
         let rows = Arc::clone(&self.0);
         let run = move || {

@@ -1,5 +1,5 @@
 //! An echo server on tokio with the same bandwidth for every address, however many connections an address
-//! opens. Each byte costs 1, and a connection whose address has used up its share waits.
+//! opens. Each byte costs 1, and a connection waits while its address has used up its bandwidth.
 //!
 //! `cargo run -p traffik-examples --features tokio --bin tokio_server`, then `yes | nc 127.0.0.1 3000`.
 
@@ -18,7 +18,7 @@ const PIECE: u32 = 4 << 10;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    // 32 KiB a second.
+    // 32 KiB a second for each address.
     let pace = TokenBucket::new(rate!("32768/s")).burst(PIECE)?;
     let limiter = Arc::new(Limiter::new(pace, Memory::new(10_000)));
 

@@ -7,8 +7,8 @@
 //! | `proof` | the proof that no limit can panic |
 //! | `board` | support for programs on an emulated board |
 //!
-//! `scripts/firmware` builds them, runs them in an emulator, and compares the figures with the promised
-//! bounds.
+//! `scripts/firmware` builds all of these, runs them in an emulator, and compares the figures with the
+//! promised bounds.
 #![no_std]
 
 pub mod driver;

@@ -4,7 +4,7 @@
 //! [[throttle]]
 //! uid = "logins"
 //! rate = "5/min"                      # or rates = ["5/min", "20/h"]: one limit
-//! strategy = "token-bucket:burst=10"  # this key and the next have the command line's defaults
+//! strategy = "token-bucket:burst=10"  # strategy and storage default as on the command line
 //! storage = "memory:"
 //! key = ["peer", "header:x-user"]
 //! cost = 1                            # or cost-header = "x-cost"
@@ -15,7 +15,8 @@
 //! ```
 //!
 //! A reload keeps the clients' counts, also if a rate changes; in memory also if the strategy or the capacity
-//! changes. A throttle starts over with empty counts, which the log reports, if one of these changes:
+//! changes. After two changes of the strategy, counts of clients that sent no request in between are lost. A
+//! throttle starts over with empty counts if one of these changes:
 //!
 //! * its storage, or its sort of keys (addresses or headers);
 //! * its number of rates, unless that is 3 to 8 before and after;
@@ -23,6 +24,8 @@
 //!   the largest states, then come `sliding-window:strict`, `fair-share` and `regions`, then all others;
 //! * its strategy on a shared storage, unless `token-bucket`, `leaky-bucket` or `gcra` replaces another of
 //!   these three.
+//!
+//! The log names each throttle that loses counts.
 
 use std::fmt;
 use std::path::Path;
@@ -192,7 +195,8 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.get(..at).unwrap_or(text).matches('\n').count()
 }
 
-/// Checks a table and fills in the defaults. An error comes with its line, if that is not the table's own.
+/// Checks a table and fills in the defaults. An error has its line, or `None` for the first line of the
+/// table.
 fn plan(text: &str, table: ThrottleTable) -> Result<ThrottlePlan, (Option<usize>, String)> {
     let plain = |error: &str| (None, error.to_owned());
     let uid = table.uid.into_inner();

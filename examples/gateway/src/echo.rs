@@ -91,7 +91,7 @@ impl Echo {
     }
 }
 
-/// Returns the function that serves connections, each with a count of its own under the first of
+/// Returns the function that serves connections. Each connection has its own count, under the first of
 /// `strategies`.
 fn serving<L: Limit>(
     strategies: Vec<L>,

@@ -24,7 +24,8 @@ pub(crate) struct Gateway {
     pub(crate) upstream: Upstream,
     /// Locked by reloads only, one at a time; requests read `pipeline` without a lock.
     stores: Mutex<Stores>,
-    /// Signals connections to end. Each holds a receiver, so `closed()` completes once the last has ended.
+    /// Signals connections to end. Each connection holds a receiver, so `closed()` completes once the last
+    /// one has ended.
     pub(crate) end: Sender<bool>,
 }
 

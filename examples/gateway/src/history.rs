@@ -30,7 +30,7 @@ struct StateShape {
     strategies: (usize, Option<usize>),
 }
 
-/// The strategies of a throttle, and the strategies whose states they take over.
+/// The strategies of a throttle (`now`), and the strategies whose states they take over (`before`).
 struct LimitHistory<L> {
     kind: (&'static str, usize),
     now: Vec<L>,
@@ -38,12 +38,12 @@ struct LimitHistory<L> {
 }
 
 /// The log's words for a loss of some counts, and of all.
-const OLDER: &str = "counts are lost of clients that sent no request since the previous change of strategy";
+const OLDER: &str = "counts of clients that sent no request since the previous change of strategy are lost";
 const ALL: &str = "starts over with empty counts: its storage, keys, rates or strategy differ too much";
 
 impl ThrottleHistory {
-    /// Records a throttle that replaces `known`. Returns the record, the strategies with each taking over its
-    /// predecessor's states, and the log's words if counts are lost.
+    /// Records a throttle that replaces `known`. Returns the record, the strategies, each made to take over
+    /// the states of its predecessor, and the log's words if counts are lost.
     pub(crate) fn of<L: Limit, const N: usize>(
         plan: &ThrottlePlan,
         now: Vec<L>,
@@ -59,8 +59,8 @@ impl ThrottleHistory {
         let same = known.filter(|it| it.shape == shape).and_then(|it| Some((it, history_of(it)?)));
         let (before, loss) = match &same {
             None => (Vec::new(), known.map(|_| ALL)),
-            // The kind is the same, so the states need no migration. But those of clients without a request
-            // since the change before may still be of the kind before that one.
+            // The kind is the same, so the states of `now` need no migration. States of clients that sent no
+            // request since the last change of kind still have the kind of `before`.
             Some((_, history)) if history.kind == kind => (history.before.clone(), None),
             // The script on a store knows one strategy, so it cannot read the states of another.
             Some(_) if shape.store.is_some() => (Vec::new(), Some(ALL)),

@@ -24,8 +24,8 @@ pub(crate) enum KeySpec {
 pub(crate) const KEYS: &str = "the keys are peer, forwarded (X-Forwarded-For), forwarded:rfc7239, \
     forwarded:HEADER and header:NAME";
 
-/// The names of the headers into which proxies write the client's address. Any other header is named by
-/// itself.
+/// The names that an option gives to the headers into which proxies write the client's address. Any other
+/// header has its own name.
 const FORWARDED_HEADERS: [(&str, ForwardedHeader); 6] = [
     ("xff", ForwardedHeader::XForwardedFor),
     ("rfc7239", ForwardedHeader::Forwarded),

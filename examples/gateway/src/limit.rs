@@ -47,7 +47,7 @@ pub(crate) enum AnyLimit {
     LargeWrapped(ErasedLimit<LARGE_WRAPPED>),
 }
 
-/// A type-erased strategy, with its pointer for the strategy that may replace it.
+/// A type-erased strategy, and the pointer from which a later strategy takes over its states.
 #[derive(Clone)]
 pub(crate) struct ErasedLimit<const LEN: usize> {
     pointer: DynStrategy<LEN>,
@@ -106,7 +106,7 @@ impl Limit for AnyLimit {
     }
 }
 
-/// Every exact log reads the states of every other, so nothing is taken over.
+/// Every exact log reads the states of every other, so no state has to be migrated.
 impl Limit for HeapLog {
     fn in_place_of(self, _: Option<&Self>) -> Self {
         self

@@ -1,7 +1,7 @@
 //! A reverse proxy that rate-limits the requests it forwards.
 //!
-//! `cargo run --release -p traffik-gateway -- --help` lists its options. The program is a handful of small
-//! files over the public API:
+//! `cargo run --release -p traffik-gateway -- --help` lists its options. The program consists of small files
+//! over the public API:
 //!
 //! | files | subject |
 //! |---|---|

@@ -55,8 +55,8 @@ pub(crate) struct Options {
     pub(crate) namespace: String,
 
     /// Deadline of one call to a shared storage, such as 500ms or 2s. A request whose call misses the
-    /// deadline is handled by --on-error. A call takes one round trip, or two if the storage has no script
-    /// for the strategy, so allow for at least three round trips.
+    /// deadline is handled by --on-error. A call takes one or two round trips, and more if another gateway
+    /// changes the same key meanwhile, so allow for at least three.
     #[arg(long, value_name = "TIME", default_value = "50ms", allow_hyphen_values = true)]
     pub(crate) timeout: PositiveDuration,
 
@@ -72,8 +72,9 @@ pub(crate) struct Options {
     /// forwarded:rfc7239 for Forwarded, or a header with one address, such as forwarded:x-real-ip,
     /// forwarded:cf-connecting-ip, forwarded:true-client-ip or forwarded:fly-client-ip. Name only a header
     /// that the proxy writes itself: clients choose the value of any header that the proxy merely passes on.
-    /// A header's value may be a secret, so the page shows only the first digits of its SHA-256, which printf
-    /// VALUE | sha256sum prints too. A request that sends the header twice is answered 400.
+    ///
+    /// With header:NAME the value may be a secret, so the page shows only the first digits of its SHA-256,
+    /// as printf VALUE | sha256sum prints them. A request that sends the header twice is answered 400.
     #[arg(long, value_name = "KEY", default_value = "peer", conflicts_with = "config")]
     pub(crate) key: Vec<KeySpec>,
 
@@ -139,8 +140,8 @@ pub(crate) struct Options {
     /// TOML file of throttles; reloaded when the file changes and on SIGHUP.
     ///
     /// A reload keeps the clients' counts. A throttle starts over with empty counts if its storage, its sort
-    /// of keys, its number of rates or, on a shared storage, its kind of strategy changes; the log names each
-    /// throttle that does.
+    /// of keys, its number of rates or the size class of its states changes, or on a shared storage its kind
+    /// of strategy; the log names each throttle that does.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 

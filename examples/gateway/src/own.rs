@@ -72,12 +72,12 @@ pub(crate) async fn answer<B>(
     }
 }
 
-/// Least time that a store gets to show that it is ready.
+/// Least time to wait for a store to show that it is ready.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reports whether every throttle can decide, with a line for each store. Asks each store to write, and waits
-/// for the answer for `--timeout`, at least for 1 s. A store of several servers is ready while one of them
-/// is.
+/// for the answer for at most `--timeout`, or 1 s if that is longer. A store of several servers is ready
+/// while one of them is.
 async fn health(gateway: &Gateway) -> GatewayResponse {
     let (pipeline, patience) = (gateway.pipeline.load_full(), gateway.common.timeout.max(PATIENCE));
     let looks = pipeline.stores.iter().map(|store| async move {

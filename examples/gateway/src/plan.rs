@@ -66,7 +66,7 @@ pub(crate) struct RulePlan {
     pub(crate) ignore_case: bool,
 }
 
-/// The action when the storage fails.
+/// The action on a request when the storage fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum OnErrorSpec {
     Allow,
@@ -126,7 +126,8 @@ impl StorageSpec {
         }
     }
 
-    /// Returns a URL for each node of a cluster, each with the user and the password that the text has once.
+    /// Returns a URL for each node of a cluster, each with the user and the password that the text names
+    /// once.
     pub(crate) fn nodes(&self) -> Vec<String> {
         let (scheme, rest) = self.url().and_then(|url| url.split_once("+cluster://")).unwrap_or_default();
         let (user, nodes) =

@@ -1,5 +1,5 @@
-//! The storages of throttles: a memory for each throttle, and shared stores behind circuit breakers, so that
-//! a store which does not answer delays no request for long.
+//! The storages of throttles: a memory for each throttle, and shared stores behind circuit breakers. The
+//! breakers keep a store that does not answer from delaying every request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,8 +29,8 @@ type MemorySize = (usize, WhenFull);
 /// The size of a throttle's fallback.
 const FALLBACK: MemorySize = (100_000, WhenFull::Evict);
 
-/// Time that a breaker stays open, and its jitter: so short that limits are exact again soon after the store
-/// recovers.
+/// Time that a breaker stays open before a trial call, and the jitter added to it. Both are short, so that
+/// limits are exact again soon after the store recovers.
 const OPEN_FOR: Duration = Duration::from_millis(250);
 
 /// All storages. A storage outlives the throttle that uses it when the file is reloaded.
@@ -55,7 +55,7 @@ pub(crate) struct SharedStore {
     store: StoreClient,
     pub(crate) breaker: Breaker,
     pub(crate) calls: CallCounters,
-    /// Corrupt values of the store that the tally has counted already.
+    /// Number of the store's corrupt values that the tally has counted already.
     tallied: Arc<AtomicU64>,
 }
 
@@ -67,8 +67,8 @@ enum StoreClient {
 }
 
 impl Stores {
-    /// Records the present strategies of a throttle. Returns them with each taking over its predecessor's
-    /// states.
+    /// Records the present strategies of a throttle. Returns these strategies, each made to take over the
+    /// states of its predecessor.
     pub(crate) fn register<L: Limit, const N: usize>(
         &mut self,
         plan: &ThrottlePlan,
@@ -214,10 +214,11 @@ impl SharedStore {
         }
     }
 
-    /// Reports whether no server is left once one is not ready: the store has only one, or all have a fault.
+    /// Reports whether no server is left, once `ready` has failed: the store has only one server, or all have
+    /// a fault.
     pub(crate) fn is_down(&self) -> bool {
         let faults = self.faults();
-        // Called when `ready` has failed, so a single server is down even if no call has noted its fault yet.
+        // A single server is down even if no call has noted its fault yet, since `ready` has failed.
         faults.len() <= 1 || faults.iter().all(|(_, fault)| fault.is_some())
     }
 
@@ -248,8 +249,8 @@ impl SharedStore {
             StoreClient::Redis(store) => store.corrupt(),
             StoreClient::Memcached(store) => store.corrupt(),
         };
-        // `fetch_max` returns the count before, so two calls at once never add a value twice. The order of
-        // other memory does not matter: the number stands alone.
+        // `fetch_max` returns the count before, so two calls at once never add a value twice. `Relaxed` is
+        // enough, since no other data depends on the number.
         let tallied = self.tallied.fetch_max(corrupt, Ordering::Relaxed);
         tally.add_errors(ErrorKind::Corrupt, corrupt.saturating_sub(tallied));
     }

@@ -50,7 +50,7 @@ pub(crate) struct ThrottleControl {
     pub(crate) names: Vec<String>,
     pub(crate) keys: ClientKeys,
     pub(crate) class: Class,
-    /// The name of the shared store that the throttle cannot decide without.
+    /// The name of the shared store without which the throttle cannot decide.
     pub(crate) needs: Option<String>,
     pub(crate) stat: StatFn,
     pub(crate) reset: ResetFn,

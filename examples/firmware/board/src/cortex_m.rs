@@ -7,8 +7,8 @@ use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt as _; // the startup code
 use cortex_m_semihosting::{debug, hprintln};
 
-/// Ticks and the microseconds that they take. After reset the LM3S6965 runs at 12.5 MHz, and the nRF51822, a
-/// Cortex-M0, at 16 MHz; nothing here changes that.
+/// Ticks of the timer, and the microseconds that so many ticks take. After reset the LM3S6965 runs at 12.5
+/// MHz, and the nRF51822, a Cortex-M0, at 16 MHz; nothing here changes that.
 pub(crate) const PACE: (u32, u32) = if cfg!(target_has_atomic = "ptr") { (25, 2) } else { (16, 1) };
 /// Mask of the timer, which counts 24 bits.
 pub(crate) const MASK: u32 = 0xff_ffff;
@@ -40,8 +40,8 @@ pub fn line(text: Arguments<'_>) {
 }
 
 /// Ends the emulator, with status 0 on success and 1 on failure.
-pub fn exit(well: bool) -> ! {
-    debug::exit(if well { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
+pub fn exit(is_success: bool) -> ! {
+    debug::exit(if is_success { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
     loop {
         cortex_m::asm::nop();
     }

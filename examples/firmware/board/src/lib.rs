@@ -39,7 +39,7 @@ macro_rules! begin_with {
 
 /// Defines the panic handler, which prints the panic and ends the emulator with a failure.
 #[macro_export]
-macro_rules! tell_panics {
+macro_rules! print_panics {
     () => {
         #[panic_handler]
         fn panic(info: &core::panic::PanicInfo<'_>) -> ! {

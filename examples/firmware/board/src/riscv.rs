@@ -11,14 +11,14 @@ use riscv_rt as _; // the startup code
 const UART: usize = 0x1000_0000;
 const STATUS: usize = UART + 5;
 const HAS_ROOM: u8 = 1 << 5;
-/// The test device: writing a word to it ends the emulator.
+/// The test device: writing one of the two words below to it ends the emulator.
 const TEST: usize = 0x10_0000;
-const WELL: u32 = 0x5555;
-const ILL: u32 = 0x1_3333;
+const SUCCESS: u32 = 0x5555;
+const FAILURE: u32 = 0x1_3333;
 
 /// The lower half of the machine timer, which runs at 10 MHz.
 const TIMER: usize = 0x0200_bff8;
-/// Ticks and the microseconds that they take.
+/// Ticks of the timer, and the microseconds that so many ticks take.
 pub(crate) const PACE: (u32, u32) = (10, 1);
 pub(crate) const MASK: u32 = u32::MAX;
 
@@ -59,10 +59,10 @@ pub fn line(text: Arguments<'_>) {
     let _ = writeln!(Uart, "{text}");
 }
 
-/// Ends the emulator, with status 0 on success.
-pub fn exit(well: bool) -> ! {
+/// Ends the emulator, with status 0 on success and 1 on failure.
+pub fn exit(is_success: bool) -> ! {
     // SAFETY: the board has the test device at this address.
-    unsafe { ptr::write_volatile(TEST as *mut u32, if well { WELL } else { ILL }) };
+    unsafe { ptr::write_volatile(TEST as *mut u32, if is_success { SUCCESS } else { FAILURE }) };
     loop {
         riscv::asm::nop();
     }

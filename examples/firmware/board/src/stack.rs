@@ -14,7 +14,7 @@ const PAINT: u32 = 0xa5c3_96e1;
 pub fn stack<T>(run: impl FnOnce() -> T) -> (T, u32) {
     let top = stack_pointer() as *mut u32;
     for word in 1..=WORDS {
-        // SAFETY: nothing uses memory below the stack pointer, as no interrupt is ever enabled.
+        // SAFETY: nothing uses the memory below the stack pointer, as no interrupt is ever enabled.
         unsafe { ptr::write_volatile(top.wrapping_sub(word), PAINT) };
     }
     let answer = run();

@@ -6,11 +6,11 @@ use critical_section::Mutex;
 
 use crate::chosen::{MASK, PACE, ticks};
 
-/// Instructions and the microseconds that they take in the emulator: 125 · 64 ns = 8 µs.
+/// Instructions, and the microseconds that so many take in the emulator: 125 · 64 ns = 8 µs.
 const INSTRUCTIONS: (u32, u32) = (125, 8);
 
-/// Returns the microseconds since an arbitrary time. Call it at least once a second, or the timer wraps
-/// unseen. Not inlined, so that it costs a call, like a time driver.
+/// Returns the microseconds since an arbitrary time. Call it at least once a second, or the timer of 24 bits
+/// wraps unseen. It is not inlined, so that it costs a call, as the time driver of a program does.
 #[inline(never)]
 pub fn micros() -> u64 {
     static COUNTED: Mutex<Cell<(u64, u32)>> = Mutex::new(Cell::new((0, 0)));

@@ -1,6 +1,6 @@
 //! Programs that measure each limit on small cores.
 //!
-//! | program | what it is for |
+//! | program | measures |
 //! |---|---|
 //! | `footprint` | the size of a program with one limit or without; never run |
 //! | `costs` | RAM of a key, stack and instructions of a check, for each limit |

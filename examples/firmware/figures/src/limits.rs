@@ -2,9 +2,10 @@
 
 use traffik_core::{Hours, Label, Rate, Ratio, rate};
 
-/// The rate of most limits. It shares no factor with its period, which makes it the most expensive to count.
+/// The rate of most limits. Its limit and its period share no factor, which makes it the most expensive to
+/// count.
 pub const RATE: Rate = rate!("99991/day");
-/// The rate of a log, small enough for its room.
+/// The rate of the log, small enough for its eight entries.
 pub const FEW: Rate = rate!("8/day");
 pub const HALF: Ratio = match Ratio::new(1, 2) {
     Ok(half) => half,

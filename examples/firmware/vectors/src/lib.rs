@@ -66,6 +66,7 @@ pub fn run(print: &mut dyn FnMut(&str)) -> bool {
 
 struct Vectors<'a> {
     print: &'a mut dyn FnMut(&str),
+    /// Whether every law held so far.
     lawful: bool,
 }
 
@@ -173,8 +174,8 @@ impl Vectors<'_> {
             }
             for key in 0..EXHAUSTED {
                 let (mut now, mut denied) = (Timestamp::from_micros(after), 0);
-                // The first wait is of a hit while the clock is behind. The next is of the state that was
-                // then moved to the clock.
+                // The first wait is that of a hit while the clock is behind the state. The next is that of
+                // the state, which the storage has moved to the clock.
                 let waited = (0..3).find_map(|_| {
                     clock.set(now);
                     let outcome = one(strategy, &storage, key)?;

@@ -7,8 +7,8 @@ use actix_web::{App, HttpServer, web};
 use traffik::web::{RateLimitStatus, Throttle, ThrottleLayer};
 use traffik::{TokenBucket, rate};
 
-async fn search(standing: RateLimitStatus) -> String {
-    standing.policies().map(|(name, decision)| format!("{name}: {} left\n", decision.remaining())).collect()
+async fn search(status: RateLimitStatus) -> String {
+    status.policies().map(|(name, decision)| format!("{name}: {} left\n", decision.remaining())).collect()
 }
 
 fn server(listener: TcpListener) -> Result<Server, Box<dyn std::error::Error>> {

@@ -4,14 +4,14 @@
 use deadpool_redis::{Config, Pool, Runtime};
 use traffik::{AsyncLimiter, RedisStorage, TokenBucket, rate};
 
-type Failed = Box<dyn std::error::Error>;
+type BoxError = Box<dyn std::error::Error>;
 
 struct Jobs {
     limiter: AsyncLimiter<TokenBucket, RedisStorage>,
 }
 
 impl Jobs {
-    fn new(pool: Pool) -> Result<Self, Failed> {
+    fn new(pool: Pool) -> Result<Self, BoxError> {
         let storage = RedisStorage::pool(move || {
             let pool = pool.clone();
             async move { pool.get().await }
@@ -21,7 +21,7 @@ impl Jobs {
     }
 
     /// Runs a job unless the customer has used up the limit. Returns whether it ran.
-    async fn run(&self, customer: &str, job: impl FnOnce()) -> Result<bool, Failed> {
+    async fn run(&self, customer: &str, job: impl FnOnce()) -> Result<bool, BoxError> {
         let allowed = self.limiter.check(customer).await?.is_allowed();
         if allowed {
             job();
@@ -31,7 +31,7 @@ impl Jobs {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Failed> {
+async fn main() -> Result<(), BoxError> {
     let pool = Config::from_url("redis://127.0.0.1").create_pool(Some(Runtime::Tokio1))?;
     let jobs = Jobs::new(pool)?;
     for number in 0..7 {

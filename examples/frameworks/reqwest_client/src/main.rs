@@ -1,5 +1,5 @@
-//! A reqwest client whose calls wait for their turn: one a second to each host. A call that would wait long
-//! fails.
+//! A reqwest client whose calls wait for their turn: one a second to each host. A call that would wait for
+//! more than 1.5 s fails.
 
 use std::time::Duration;
 

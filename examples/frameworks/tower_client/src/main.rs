@@ -1,4 +1,5 @@
-//! A hyper-util client whose calls wait for their turn: one a second. A call that would wait long fails.
+//! A hyper-util client whose calls wait for their turn: one a second. A call that would wait for more than
+//! 1.5 s fails.
 
 use std::time::Duration;
 

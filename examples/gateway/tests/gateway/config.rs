@@ -294,7 +294,7 @@ async fn what_was_used_stays_used_or_it_is_said() {
     let file = File::new("used", &of("rate = \"5/52w\""));
     let (gateway, mut said) = Said::start(&file, &[]);
     assert_eq!(pass(&gateway).await, 5);
-    let older = "; a: counts are lost of clients that sent no request since the previous change of strategy";
+    let older = "; a: counts of clients that sent no request since the previous change of strategy are lost";
     for (lines, passed, more) in [
         ("rate = \"7/52w\"", 2, ""),
         // Another strategy, once more with another rate, and yet another strategy that keeps a level, too.

@@ -12,7 +12,7 @@ use traffik_core::strategy::Cost;
 use traffik_core::{Clock, Fixed, Limiter, Outcome, Strategy, Timestamp, Verdict};
 
 board::begin_with!(main);
-board::tell_panics!();
+board::print_panics!();
 
 fn main() -> ! {
     board::start();

@@ -14,7 +14,7 @@ type Storage<S> = Fixed<S, Uptime, 32>;
 type Limited<'a, S> = Limiter<S, &'a Storage<S>>;
 
 board::begin_with!(main);
-board::tell_panics!();
+board::print_panics!();
 
 fn main() -> ! {
     board::start();

@@ -17,9 +17,9 @@ const LIMIT: TokenBucket = match TokenBucket::new(rate!("2/s")).burst(4) {
 
 /// The storage: room for sixteen peers, and for no waiting task.
 pub type Storage = Fixed<TokenBucket, EmbassyClock, 16, Shared<0>>;
-/// The limiter. Peers choose their names, so `main` draws a seed at boot, else a peer could provoke
-/// collisions. By default a full storage evicts the peer whose limit refills soonest; this one turns new
-/// peers away.
+/// The limiter. Peers choose their names and could provoke collisions of hashes, so `main` sets a random seed
+/// at boot. By default a full storage evicts the peer whose limit refills soonest; this one turns new peers
+/// away.
 pub static LIMITER: Limiter<TokenBucket, Storage> =
     Limiter::new(LIMIT, Fixed::shared(EmbassyClock::new(), 0).when_full(WhenFull::Refuse));
 

@@ -8,7 +8,7 @@ use embassy_time::Duration;
 use crate::console::{fail, line};
 use crate::{beeper, bus, commands, uplink};
 
-/// The time that the figures hold for.
+/// The time after the boot at which the figures are checked.
 pub fn lasts(is_restored: bool) -> Duration {
     Duration::from_millis(if is_restored { 1_010 } else { 3_050 })
 }

@@ -1,4 +1,4 @@
-//! Keeps the limits over a reset, by images in RAM that the startup code leaves unchanged.
+//! Keeps the limits over a reset, as images in RAM that the startup code does not change.
 //!
 //! After power-on this RAM holds random bytes. A storage restores an image only if its checksum is right, and
 //! else starts empty.

@@ -3,7 +3,7 @@
 #![no_main]
 
 board::begin_with!(main);
-board::tell_panics!();
+board::print_panics!();
 
 fn main() -> ! {
     board::exit(vectors::run(&mut |line| board::line(format_args!("{line}"))))
