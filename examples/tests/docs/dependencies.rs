@@ -1,10 +1,10 @@
-//! The crates that features bring along.
+//! The crates that each feature depends on.
 
 use std::process::Command;
 
 use traffik_test_support::folder;
 
-/// The packages that a build of the facade with these features is made of.
+/// Returns the packages in a build of the facade with these features.
 fn packages(features: &str) -> Vec<String> {
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or("cargo".to_owned()));
     cargo.args(["tree", "--offline", "-p", "traffik", "--no-default-features", "--features", features]);
@@ -23,7 +23,7 @@ fn redis_brings_no_runtime() {
         ("redis", &[][..]),
         ("redis,locks", &[]),
         ("redis,tokio", &["tokio"]),
-        // Of tokio the driver takes traits and channels.
+        // The Redis driver uses traits and channels of tokio.
         ("redis,smol", &["tokio", "smol", "async-io", "smol-timeout"]),
         ("redis,redis-tls,tokio", &["tokio"]),
     ] {

@@ -1,5 +1,5 @@
-//! The examples that serve, each run as the README says and asked over real sockets by clients that are not
-//! ours.
+//! The examples that are servers or clients, run as their docs say. curl, a browser and raw sockets ask the
+//! servers.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ fn start(program: &str) -> Program {
     Program::run(command)
 }
 
-/// The status of a reply, and the whole of it.
+/// Sends a request by curl. Returns the status of the reply, and the whole reply.
 fn ask(program: &Program, path: &str, arguments: &[&str]) -> (String, String) {
     let url = format!("{}{path}", program.url);
     let reply = curl(&[&["--include", &url], arguments].concat());
@@ -51,7 +51,7 @@ fn axum_api() {
     assert!(reply.ends_with("burst: 5 left\nhourly: 995 left\n"), "{reply}");
     assert!(reply.contains("ratelimit-policy: \"burst\";q=10;w=60, \"hourly\";q=1000;w=3600"), "{reply}");
     assert_eq!(statuses(&api, "/search", &ann), ["200", "429"]);
-    // Others have limits of their own: users by name, and who has none by address.
+    // Other clients have limits of their own: users by name, all others by address.
     assert_eq!(statuses(&api, "/search", &["-H", "x-user: bob"]), ["200", "200", "429"]);
     assert_eq!(statuses(&api, "/search", &[]), ["200", "200", "429"]);
     let elsewhere = ["--interface", "127.0.0.2"];
@@ -68,7 +68,8 @@ fn actix_api() {
     assert_eq!(statuses(&api, "/search", &["--interface", "127.0.0.2"]), ["200", "200", "429"]);
 }
 
-/// Returns the text that a client prints which calls a server of five answers a minute.
+/// Runs a client against a server that allows five requests a minute. Returns the lines that the client
+/// prints.
 fn called(client: &str) -> Vec<String> {
     let service = start(env!("CARGO_BIN_EXE_hyper_service"));
     let output = Command::new(client).arg(service.address()).output().unwrap();
@@ -123,7 +124,7 @@ fn axum_state() {
     assert_eq!(statuses(&app, "/", &[]), ["200", "200", "429"]);
 }
 
-/// By hand: frames of text with a mask of zeros.
+/// Writes the frames by hand: text with a mask of zeros.
 #[test]
 fn axum_websocket() {
     let app = start(env!("CARGO_BIN_EXE_axum_websocket"));
@@ -141,7 +142,7 @@ fn axum_websocket() {
         }
     };
     read_until(b"\r\n\r\n", &mut socket);
-    // Each word has its echo before the next one is sent; the last one has a notice, and 1008.
+    // Each word is echoed before the next one is sent; the last one gets a notice, and a close with 1008.
     for (word, answer) in [("one", "one"), ("two", "two"), ("six", "six"), ("ten", "rate limit exceeded")] {
         socket.write_all(&[&[0x81, 0x80 | word.len() as u8, 0, 0, 0, 0], word.as_bytes()].concat()).unwrap();
         read_until(answer.as_bytes(), &mut socket);
@@ -156,7 +157,7 @@ fn axum_websocket() {
     assert!(said.ends_with(&close), "{text}");
 }
 
-/// A call of gRPC with an empty message, by curl, and pages in between.
+/// Calls gRPC with an empty message by curl, and requests pages in between.
 #[test]
 fn tonic_service() {
     let service = start(env!("CARGO_BIN_EXE_tonic_service"));
@@ -167,7 +168,8 @@ fn tonic_service() {
     let call = |body: &[&str]| {
         ask(&service, "/grpc.health.v1.Health/Check", &[&grpc[..], &["--output", "-"], body].concat()).1
     };
-    // Older curls take an answer that came before the end of a body for a fault: those after it have none.
+    // Older versions of curl fail if the answer comes before the end of the body, so later calls have no
+    // body.
     let with_message = ["--data-binary", &data];
     let without = ["--request", "POST"];
     let served = call(&with_message);
@@ -228,7 +230,7 @@ fn custom_handler() {
     assert_eq!(statuses(&handler, "/", &ann), ["200"]);
 }
 
-/// A hundred wrong logins at once are five that are tried; right ones cost nothing.
+/// Of a hundred wrong logins at once, five are tried; right ones cost nothing.
 #[test]
 fn login_guard() {
     let guard = start(env!("CARGO_BIN_EXE_login_guard"));
@@ -281,7 +283,7 @@ fn websocket_chat() {
     let of = |user: &str| {
         said.as_array().unwrap().iter().filter(|line| line.as_str().unwrap().starts_with(user)).count()
     };
-    // Three at once, and one every two seconds.
+    // Three at once, and one more every two seconds.
     let most = 3 + began.elapsed().as_secs() as usize / 2;
     assert!((3..=most).contains(&of("ann ")), "{said}");
     assert!((3..=most).contains(&of("bob ")), "{said}");

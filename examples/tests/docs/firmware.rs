@@ -1,6 +1,6 @@
-//! The guide for firmware says what the example does, and its programs do what it says.
+//! The guide for firmware and the example agree, and a program of the guide works.
 //!
-//! The programs themselves are compiled along with the documentation.
+//! The doctests compile the programs.
 
 #[expect(unreachable_pub, reason = "it is as the guide shows it")]
 mod pages;
@@ -9,13 +9,13 @@ use traffik::{Fixed, Limiter, ManualClock, TokenBucket, rate};
 
 const GUIDE: &str = include_str!("../../../docs/guide/firmware.md");
 
-/// The lines from the one that is `[dependencies]` up to an empty one or the end of a program.
+/// Returns the lines from `[dependencies]` up to an empty line or the end of a code block.
 fn dependencies(text: &str) -> Vec<&str> {
     let lines = text.lines().skip_while(|line| *line != "[dependencies]");
     lines.take_while(|line| !line.is_empty() && *line != "```").collect()
 }
 
-/// A newcomer copies the lines of the guide, and has what the example has.
+/// A newcomer who copies the manifest of the guide has the dependencies of the example.
 #[test]
 fn the_manifest_is_that_of_the_example() {
     let example = include_str!("../../firmware/Cargo.toml");
@@ -41,7 +41,7 @@ fn the_newer_one_of_two_images_that_is_whole_is_restored() {
         before.storage().save(&mut page[4..]).unwrap();
         page
     });
-    // Power was lost while it was written.
+    // The power failed while the page was written.
     let torn = pages.map(|mut page| {
         page[30..].copy_from_slice(&ERASED[30..]);
         page

@@ -1,4 +1,4 @@
-//! The programs for each framework, built as their users build them: each crate by itself, outside this
+//! The programs for each framework, built as their users build them: each crate alone, outside this
 //! workspace, with the features that it names.
 
 use std::fs;
@@ -8,10 +8,10 @@ use std::process::Command;
 use traffik_test_support::folder;
 use traffik_test_support::servers::Redis;
 
-/// A page, with which a newcomer begins.
+/// Most lines of a file of these programs: a page.
 const PAGE: usize = 60;
 
-/// Runs cargo on that workspace, in a folder of its own for what is built, and returns what it printed.
+/// Runs cargo in a workspace, with a target directory of its own, and returns the standard output.
 fn cargo(workspace: &Path, arguments: &[&str], server: &str) -> String {
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or("cargo".to_owned()));
     cargo.args(arguments).current_dir(workspace).env("TRAFFIK_REDIS", server);
@@ -24,7 +24,7 @@ fn cargo(workspace: &Path, arguments: &[&str], server: &str) -> String {
     printed
 }
 
-/// The folders of its crates.
+/// Returns the folders of the crates of a workspace.
 fn crates(workspace: &Path) -> Vec<PathBuf> {
     let folders = fs::read_dir(workspace).unwrap().map(|entry| entry.unwrap().path());
     let mut crates: Vec<_> = folders.filter(|folder| folder.join("Cargo.toml").exists()).collect();
@@ -45,7 +45,7 @@ fn frameworks() {
             assert!(lines <= PAGE, "{} has {lines} lines, and {PAGE} at most are a page", file.display());
         }
         let name = folder.file_name().unwrap().to_str().unwrap();
-        // By itself, so that the features of one do not hide what another lacks.
+        // Each crate alone, so that the features of one crate do not hide features that another lacks.
         let printed = cargo(&workspace, &["test", "--offline", "--locked", "-p", name], &redis.url());
         assert!(printed.contains("test result: ok. 1 passed; 0 failed; 0 ignored"), "{name}: {printed}");
     }

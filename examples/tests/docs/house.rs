@@ -1,4 +1,5 @@
-//! The rooms of the house: no two files and no two folders import each other in a circle.
+//! The layout of the crates: no two files and no two folders import each other in a circle, and each folder
+//! imports only the folders that ARCHITECTURE.md allows.
 
 mod circles;
 mod imports;
@@ -14,7 +15,7 @@ use imports::{crates, imports};
 use modules::Crate;
 use traffik_test_support::folder;
 
-/// The crates that are held to it, with the folder of each.
+/// The crates that are checked, with the folder of each.
 const CRATES: &[(&str, &str)] = &[
     ("traffik", "src"), // one a line
     ("traffik_runtimes", "runtimes/src"),
@@ -30,8 +31,7 @@ fn read(source: &str) -> Crate {
     Crate::read(&folder.join(root))
 }
 
-/// Rooms that are not closed off from each other: each pair of files that import one another, over however
-/// many others, and each pair of folders of one level.
+/// Returns the circles of imports among files, and among the files and folders of each level.
 fn tangles(source: &Path, edges: &BTreeSet<(Vec<String>, Vec<String>)>) -> Vec<String> {
     let mut found = Vec::new();
     let files = edges.iter().map(|(from, to)| (from.join("/"), to.join("/"))).collect();
@@ -78,7 +78,7 @@ fn everybody_knows_only_whom_the_table_allows() {
                 wrong.push(format!("{source} knows {known}"));
             }
         }
-        // The innermost room that has a row.
+        // Returns the innermost folder of a file that has a row.
         let room = |file: &[String]| {
             let file = format!("{source}/{}/", file.join("/"));
             let holds = rows.iter().filter(|row| file.starts_with(&format!("{}/", row.place)));
@@ -95,7 +95,7 @@ fn everybody_knows_only_whom_the_table_allows() {
     assert!(wrong.is_empty(), "not allowed by ARCHITECTURE.md:\n{}", wrong.join("\n"));
 }
 
-/// The most public names that users are to know.
+/// Most public types and traits of all libraries.
 const MOST: usize = 180;
 
 /// The libraries, whose public names users have to know.
@@ -116,7 +116,7 @@ fn public_types_and_traits_are_few() {
     assert!(count <= MOST, "{count} public types and traits in all libraries, more than {MOST}");
 }
 
-/// Tests of every strategy iterate over one list, so the list names them all.
+/// Tests of every strategy iterate over one list, so the list must name every strategy.
 #[test]
 fn the_list_of_strategies_is_complete() {
     let core = folder::workspace().join("core/src");

@@ -1,4 +1,4 @@
-//! The examples, the README and the scripts: what a newcomer runs first does what it says.
+//! The examples, the README, the scripts and the layout of the code: they do and say what they promise.
 
 #![allow(
     clippy::unwrap_used,

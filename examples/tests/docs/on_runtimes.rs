@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use traffik_test_support::program::Program;
 
-/// An example that serves, on a free port.
+/// Starts an example that is a server, on a free port.
 fn serving(program: &str) -> Program {
     let mut command = Command::new(program);
     command.arg("127.0.0.1:0");
     Program::run(command)
 }
 
-/// Two connections of one address have no more than one would have, and lose nothing.
+/// Two connections of one address have no more bandwidth than one would have, and lose nothing.
 #[test]
 fn tokio_server_gives_an_address_one_pace_for_all_its_connections() {
     let server = serving(env!("CARGO_BIN_EXE_tokio_server"));
@@ -38,7 +38,7 @@ fn tokio_server_gives_an_address_one_pace_for_all_its_connections() {
         })
         .collect();
     clients.into_iter().for_each(|client| client.join().unwrap());
-    // 24 KiB, of which 4 at once and 32 a second.
+    // Of 24 KiB, 4 KiB pass at once, and the rest at 32 KiB a second.
     assert!(began.elapsed() >= Duration::from_millis(20 * 1_000 / 32));
 }
 
@@ -63,13 +63,13 @@ fn smol_server_allows_five_and_tells_the_sixth_to_wait() {
         assert!(told.ends_with("hello\n"), "{told}");
         passed += 1;
     };
-    // Five at once, and one more every two seconds, if it took so long.
+    // Five at once, and one more in every two seconds that the requests took.
     assert!((5..=5 + began.elapsed().as_secs() / 2).contains(&passed), "{passed} in {:?}", began.elapsed());
     let wait = denied.lines().find_map(|line| line.strip_prefix("retry-after: "));
     assert!(denied.starts_with("HTTP/1.1 429") && matches!(wait, Some("1" | "2")), "{denied}");
 }
 
-/// The first four go at once; then it waits for longer than the server would have it wait.
+/// The client sends the first four at once, then waits for longer than the server's limit demands.
 #[test]
 fn async_std_client_is_never_denied() {
     let server = serving(env!("CARGO_BIN_EXE_smol_server"));

@@ -1,12 +1,12 @@
 //! The README is short, its programs can be copied, and its tables leave nothing out.
 //!
-//! The programs themselves are compiled and run along with the documentation.
+//! The doctests compile and run the programs.
 
 const README: &str = include_str!("../../../README.md");
 const STRATEGIES: &str = include_str!("../../../docs/guide/strategies.md");
 const MANIFEST: &str = include_str!("../../../Cargo.toml");
 
-/// The lines after one that is `from`, up to the next that begins with `to`.
+/// Returns the lines after the line `from`, up to the next that begins with `to`.
 fn section<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
     text.lines().skip_while(|line| *line != from).skip(1).take_while(|line| !line.starts_with(to)).collect()
 }
@@ -16,7 +16,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The names in the first column of a table.
+/// Returns the names in the first column of a table, sorted.
 fn first_column(table: &[&str]) -> Vec<String> {
     let rows = table.iter().filter(|line| line.starts_with("| `"));
     let mut names: Vec<_> =
@@ -25,7 +25,7 @@ fn first_column(table: &[&str]) -> Vec<String> {
     names
 }
 
-/// Lines that documentation hides are shown wherever else the README is read, and are no Rust there.
+/// Only rustdoc hides lines that begin with `# `. All other readers of the README would see them.
 #[test]
 fn programs_hide_nothing() {
     let mut in_program = false;

@@ -1,4 +1,4 @@
-//! The scripts a newcomer runs first: what they install, and what they say at the end.
+//! The scripts that a newcomer runs first: the packages that they install, and their last lines.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,18 +6,18 @@ use std::process::{Command, Output};
 
 use traffik_test_support::folder;
 
-/// A folder of programs that stand in for others; gone when dropped.
+/// A folder of programs that stand in for others, removed when dropped.
 struct StandIns(PathBuf);
 
 impl StandIns {
-    /// Each is a name and what a shell does in its place.
+    /// Creates the programs. Each is a name, and the shell commands to run in its place.
     fn new(test: &str, programs: &[(&str, &str)]) -> Self {
         let folder = folder::temporary().join(format!("scripts-{test}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         for (name, shell) in programs {
             let path = folder.join(name);
-            // By a process of its own. What is open for writing cannot be run, and a program that another
-            // test starts meanwhile has for a moment all that is open here.
+            // Written by another process: a file that is open for writing cannot be run, and a program that
+            // another test starts meanwhile inherits the open files of this process for a moment.
             let write = "printf '%s\\n' '#!/bin/sh' \"$1\" >\"$0\" && chmod +x \"$0\"";
             let written = Command::new("sh").args(["-c", write]).arg(&path).arg(shell).status();
             assert!(written.unwrap().success(), "{name}");
@@ -59,7 +59,7 @@ fn the_last_line_counts_and_the_status_tells_of_failures() {
     }
 }
 
-/// The programs and the filters that each subject comes to.
+/// Each subject runs its test programs, with the filters of its tests' names.
 #[test]
 fn a_subject_is_its_programs_and_a_name_narrows_it() {
     let every = "test --workspace --all-features --no-fail-fast";
@@ -74,7 +74,7 @@ fn a_subject_is_its_programs_and_a_name_narrows_it() {
         (&["locks", "twice"], "--test storages --test stores -- twice"),
         (&["gateway"], "--test gateway --"),
     ] {
-        // Whatever there is to install is there already.
+        // Nothing is missing, so nothing is installed.
         let installed = [("apt-get", "exit 0"), ("python3", "exit 0"), ("cargo", "echo \"asked $*\"")];
         let output = StandIns::new("subject", &installed).run("test", arguments);
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -93,7 +93,7 @@ fn only_what_is_missing_is_installed_and_that_is_said() {
     let asked = || fs::read_to_string(stand_ins.0.join("asked")).unwrap_or_default();
     assert!(stand_ins.run("install", &["sh=dash"]).status.success());
     assert_eq!(asked(), "");
-    // What a shell can do by itself is no program.
+    // A builtin of the shell, such as `declare`, is not a program.
     let output =
         stand_ins.run("install", &["sh=dash", "no-such-program=its-package,and-another", "declare=third"]);
     assert!(output.status.success());

@@ -1,8 +1,8 @@
-//! Circles among things that point at each other.
+//! Circles in a graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Groups of names each of which leads to every other one of its group, with what ties them.
+/// Returns the groups of names in which each name leads to every other one, each as the list of its edges.
 pub(super) fn circles(edges: &BTreeSet<(String, String)>) -> Vec<String> {
     let mut ahead = BTreeMap::<&str, BTreeSet<&str>>::new();
     for (from, to) in edges {

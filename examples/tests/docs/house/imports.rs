@@ -1,11 +1,11 @@
-//! Which file of a crate names what another one defines.
+//! The imports among the files of a crate.
 
 use std::collections::BTreeSet;
 
 use super::modules::{Crate, Name, Names};
 
-/// Pairs of files, the first of which names something that the second defines. Names that are only passed on,
-/// by `pub use`, tie nothing to where they are passed on.
+/// Returns pairs of files: the first names an item that the second defines. A `pub use` does not count as a
+/// definition.
 pub(super) fn imports(it: &Crate) -> BTreeSet<(Names, Names)> {
     let mut found = BTreeSet::new();
     for (at, module) in it.modules.iter().enumerate() {
@@ -20,15 +20,15 @@ pub(super) fn imports(it: &Crate) -> BTreeSet<(Names, Names)> {
     found
 }
 
-/// The crates of this workspace that a crate names.
+/// Returns the crates of this workspace that a crate names.
 pub(super) fn crates(it: &Crate, known: &[(&str, &str)]) -> BTreeSet<String> {
     let named = it.modules.iter().flat_map(|module| &module.paths).filter_map(|path| path.first());
     named.filter(|name| known.iter().any(|(known, _)| known == name)).cloned().collect()
 }
 
 impl Crate {
-    /// The module that defines what a path within another one leads to, and its name there; `None` for a
-    /// module, and for what is not of this crate.
+    /// Resolves a path that the module `from` names. Returns the module that defines the item, and its name
+    /// there; `None` if the path leads to a module or to another crate.
     pub(super) fn find(&self, from: usize, path: &[String], depth: usize) -> Option<(usize, String)> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -47,13 +47,13 @@ impl Crate {
         }
     }
 
-    /// The same, from a module downwards.
+    /// Resolves a path that begins in the module `at`.
     fn below(&self, at: usize, path: &[String], depth: usize) -> Option<(usize, String)> {
         assert!(depth < 50, "names that import each other: {path:?} in {:?}", self.modules[at].file);
         let (first, rest) = path.split_first()?;
         let module = &self.modules[at];
         let child = module.children.get(first);
-        // A module and a function may be of one name.
+        // A module and a function may have the same name.
         if let Some(child) = child
             && !rest.is_empty()
         {
@@ -61,7 +61,7 @@ impl Crate {
         }
         match module.names.get(first) {
             Some(Name::Defined) => return Some((at, first.clone())),
-            // A name that is imported under itself is one of another crate.
+            // A path that begins with its own name leads to another crate.
             Some(Name::Imported(path)) if path.first() != Some(first) || child.is_some() => {
                 return self.find(at, &[path, rest].concat(), depth + 1);
             }

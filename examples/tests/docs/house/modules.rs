@@ -1,4 +1,4 @@
-//! The modules of a crate: what each defines, imports and names, tests left out.
+//! The modules of a crate, without tests: the names that each defines, imports and uses.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ pub(super) struct Crate {
 /// One module, in a file of its own or within that of another.
 #[derive(Default)]
 pub(super) struct Module {
-    /// The module whose file it stands in, by its path: empty for `lib.rs`.
+    /// The path of the module whose file holds this one: empty for `lib.rs`.
     pub(super) file: Names,
     pub(super) parent: usize,
     /// Modules within, by name.
@@ -91,7 +91,7 @@ impl Crate {
 }
 
 impl Module {
-    /// Notes what an item shows to others.
+    /// Adds the names that an item shows to other crates.
     fn show(&mut self, item: &Item) {
         // Types within a macro, such as `pin_project!` or `named!`.
         if let Item::Macro(it) = item
@@ -145,7 +145,7 @@ impl Module {
     }
 }
 
-/// The paths of a tree of imports, each with the name that it gives; none for all names of a module.
+/// Collects the paths of a tree of imports, each with the name that it imports; `None` for a glob.
 fn flatten(tree: &UseTree, before: &mut Names, leaves: &mut Vec<(Names, Option<String>)>) {
     let mut leaf = |name: &syn::Ident, given: &syn::Ident| {
         let itself = name == "self";
@@ -166,7 +166,7 @@ fn flatten(tree: &UseTree, before: &mut Names, leaves: &mut Vec<(Names, Option<S
     }
 }
 
-/// The file of a module that is named in this one.
+/// Returns the file of a module that the file `path` declares.
 fn within(path: &Path, name: &str, attributes: &[Attribute]) -> PathBuf {
     let folder = path.parent().unwrap();
     let given = attributes.iter().find_map(|attribute| match &attribute.meta {
@@ -201,7 +201,7 @@ fn is_hidden(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The name that an item defines.
+/// Returns the name that an item defines.
 fn defined(item: &Item) -> Option<String> {
     let name = match item {
         Item::Const(it) => &it.ident,
@@ -232,7 +232,7 @@ impl Visit<'_> for Paths<'_> {
         self.tokens(called.tokens.clone());
     }
 
-    /// Not the attributes: documentation links wherever it likes.
+    /// Skips attributes: documentation may link to any module.
     fn visit_attribute(&mut self, _: &Attribute) {}
 
     fn visit_item_mod(&mut self, module: &syn::ItemMod) {

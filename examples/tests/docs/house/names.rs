@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::modules::{Crate, Name};
 
 impl Crate {
-    /// The types and traits that the docs of the crate show, each with the module that defines it.
+    /// Returns the types and traits that the docs of the crate show, each with the module that defines it.
     pub(super) fn public_names(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         self.collect(0, &mut found, 0);
@@ -35,8 +35,8 @@ impl Crate {
         }
     }
 
-    /// The module that a name stands for which was imported, such as `headers` of `pub use
-    /// crate::http::headers`.
+    /// Returns the module that an imported name refers to, such as `headers` of
+    /// `pub use crate::http::headers`.
     fn module_of(&self, at: usize, name: &str) -> Option<&usize> {
         let Some(Name::Imported(path)) = self.modules[at].names.get(name) else { return None };
         let (mut module, mut rest) = (at, path.as_slice());

@@ -1,16 +1,16 @@
-//! The table of ARCHITECTURE.md that says who may know whom.
+//! The table of ARCHITECTURE.md with the folders that each folder may use.
 
 use std::fs;
 
 use traffik_test_support::folder;
 
-/// A row: a folder, and the folders that it may know.
+/// A row: a folder, and the folders that it may use.
 pub(super) struct Row {
     pub(super) place: String,
     pub(super) may_know: Vec<String>,
 }
 
-/// The rows, with `all folders above` and `all crates above` written out.
+/// Reads the rows. Replaces `all folders above` and `all crates above` by the folders.
 pub(super) fn rows(is_crate: impl Fn(&str) -> bool) -> Vec<Row> {
     let text = fs::read_to_string(folder::workspace().join("ARCHITECTURE.md")).unwrap();
     let mut rows: Vec<Row> = Vec::new();
