@@ -124,7 +124,7 @@ fn it_is_checked_without_serving() {
     assert!(told.contains(", gcra:burst=3, by peer, in memory for 100000 keys, cost in x-cost"), "{told}");
 }
 
-/// Each plain strategy of the help, with no more parameters than it needs.
+/// Each plain strategy of the help works with the parameters that it requires.
 #[test]
 fn every_strategy_of_the_help_has_defaults() {
     let output = Command::new(PROGRAM).arg("--help").output().unwrap();
@@ -297,13 +297,13 @@ async fn what_was_used_stays_used_or_it_is_said() {
     let older = "; a: counts of clients that sent no request since the previous change of strategy are lost";
     for (lines, passed, more) in [
         ("rate = \"7/52w\"", 2, ""),
-        // Another strategy, once more with another rate, and yet another strategy that keeps a level, too.
+        // Another strategy, the same with another rate, and a third strategy whose state is a level, too.
         ("rate = \"9/52w\"\nstrategy = \"token-bucket\"", 2, ""),
         ("rate = \"10/52w\"\nstrategy = \"token-bucket\"", 1, ""),
         ("rate = \"12/52w\"\nstrategy = \"gcra:burst=12\"", 2, ""),
-        // A queue keeps more than a level.
+        // The state of a queue is more than a level.
         ("rate = \"12/52w\"\nstrategy = \"leaky-bucket-queue:queue=0\"", 0, older),
-        // More room, and less.
+        // A larger capacity, and a smaller one.
         ("rate = \"13/52w\"\nstrategy = \"gcra:burst=13\"\nstorage = \"memory:capacity=200000\"", 1, older),
         ("rate = \"15/52w\"\nstorage = \"memory:capacity=50,full=refuse\"", 2, older),
     ] {
@@ -320,7 +320,7 @@ async fn what_was_used_stays_used_or_it_is_said() {
         assert_eq!(said.after(&file, &of(lines)), expected, "{lines}");
         assert_eq!(pass(&gateway).await, 3, "{lines}");
     }
-    // One that was not there before forgets nothing.
+    // A new throttle has no counts to lose, so the log names none.
     let more =
         of("rate = \"3/52w\"\nkey = \"header:x-user\"") + "[[throttle]]\nuid = \"b\"\nrate = \"1/s\"\n";
     assert_eq!(said.after(&file, &more), format!("reloaded {}\n", file.path()));
@@ -345,7 +345,7 @@ async fn what_is_kept_on_a_store_is_said_too() {
     let bucket = of("rate = \"7/52w\"\nstrategy = \"token-bucket\"");
     assert_eq!(said.after(&file, &bucket), anew);
     assert_eq!(pass(&gateway).await, 7);
-    // All buckets know each other's states.
+    // All buckets read each other's states.
     let other = of("rate = \"7/52w\"\nstrategy = \"priority(low=50%)/gcra:burst=9\"");
     assert_eq!(said.after(&file, &other), anew, "in a wrapper it is another size");
     assert_eq!(pass(&gateway).await, 8, "one more would have passed");

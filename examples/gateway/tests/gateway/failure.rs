@@ -15,7 +15,7 @@ use super::{Gateway, client, get};
 use traffik_test_support::program::Program;
 use traffik_test_support::servers::{Proxy, Redis};
 
-/// The deadline of a call of the store, with room for a machine that is busy.
+/// The deadline of a call to the store, with room for a busy machine.
 const DEADLINE: &str = "200ms";
 /// Longest time of a response: a deadline, and slack for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,9 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RECOVERY: Duration = Duration::from_secs(1);
 /// Hits that the limit admits. It refills so slowly that nothing comes back during the test.
 const LIMIT: usize = 600;
-/// Calls that the breaker refuses at least before the store is back.
+/// Least number of calls that the breaker refuses before the store is back.
 const AWAY: usize = 50;
-/// Calls that fail by then: those that open the breaker, and one trial call.
+/// Least number of calls that fail by then: those that open the breaker, and one trial call.
 const TRIED: usize = 5;
 /// Results of calls that the store may have charged.
 const FAILED: &[&str] = &["failed_timeout", "failed_unavailable", "dropped"];
@@ -54,7 +54,7 @@ impl Answer {
     }
 }
 
-/// A gateway in front of a store that can be taken away, under load.
+/// A gateway under load, in front of a store that can be taken away.
 struct Scene {
     redis: Redis,
     proxy: Proxy,
@@ -113,7 +113,7 @@ impl Scene {
     }
 }
 
-/// Asks again and again, and notes each answer.
+/// Sends requests until `stop` is set, and returns all answers.
 async fn load(url: String, stop: Arc<AtomicBool>) -> Vec<Answer> {
     let (client, mut answers) = (client(false), Vec::new());
     while !stop.load(Ordering::Relaxed) {
@@ -129,12 +129,13 @@ async fn load(url: String, stop: Arc<AtomicBool>) -> Vec<Answer> {
     answers
 }
 
-/// The figure of a metric whose name and labels begin like this; all of them together.
+/// Returns the sum of the metrics whose name and labels begin with `line`.
 pub(super) fn figure(metrics: &str, line: &str) -> usize {
     sum(metrics.lines().filter(|it| it.starts_with(line)))
 }
 
-/// One policy through one fault. `expected` is what is answered while the store is away.
+/// Runs one policy through one fault. `expected` has the statuses and the source of answers while the store
+/// is away.
 async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
     let what = format!("{fault:?}, {on_error}");
     let mut scene = Scene::start(on_error);
@@ -181,14 +182,14 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
     }
     let instead = answers.iter().filter(|it| !it.is_from_store()).count();
     assert!(instead > CLIENTS, "{what}: {instead} while the store was away");
-    // It was limited by the store again soon after.
+    // Soon after the store was back, it decided again.
     let again = answers.iter().filter(|it| it.is_from_store() && it.at > back).map(|it| it.at).min().unwrap();
     assert!(again - back < RECOVERY, "{what}: after {:?}", again - back);
-    // And it stayed so: a breaker that opens again and again would spare it most of what came later.
+    // And it went on deciding: a breaker that opens again and again would refuse most later calls.
     let later = || answers.iter().filter(|it| it.at > back + RECOVERY);
     let (late, instead_late) = (later().count(), later().filter(|it| !it.is_from_store()).count());
     assert!(late > CLIENTS && instead_late * 10 <= late, "{what}: {instead_late} of {late}");
-    // Exactly: what is missing are calls of which nobody knows whether they were charged.
+    // The limit held exactly, except for calls with an unknown outcome.
     let metrics = body(&scene.gateway, "metrics").await;
     let unknown = figure_of(&metrics, FAILED);
     let admitted = answers.iter().filter(|it| it.is_from_store() && it.status == 200).count();
@@ -196,7 +197,7 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
         (LIMIT - unknown.min(LIMIT)..=LIMIT).contains(&admitted),
         "{what}: {admitted}, {unknown} unknown"
     );
-    // The figures tell it all.
+    // The metrics count each answer by its source.
     let told = |source: &str| {
         figure(&metrics, &format!("traffik_decisions_total{{throttle=\"gateway\",source=\"{source}\"}}"))
     };
@@ -215,7 +216,7 @@ pub(super) fn figure_of(metrics: &str, results: &[&str]) -> usize {
     sum(lines.filter(counted))
 }
 
-/// The figures at the ends of lines, all together.
+/// Returns the sum of the figures at the ends of lines.
 fn sum<'a>(lines: impl Iterator<Item = &'a str>) -> usize {
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
 }
@@ -275,7 +276,7 @@ async fn a_fallback_holds_the_limit_or_its_share() {
     }
 }
 
-/// A store that evicts keys is warned of in one line, and what it evicted shows among the figures.
+/// The log warns of a store that evicts keys in one line, and the metrics count the evictions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_evicts_is_warned_of_and_counted() {
     let options = Redis::options().config(&["maxmemory", "2mb"]);
@@ -301,7 +302,7 @@ async fn a_store_that_evicts_is_warned_of_and_counted() {
     assert!(said.contains("set maxmemory-policy to noeviction"), "{said}");
 }
 
-/// A store whose keys another program writes to is warned of in one line, and its values are counted.
+/// The log warns of values that another program wrote in one line, and the metrics count them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_with_values_of_others_is_warned_of_and_counted() {
     const CORRUPT: &str = "traffik_store_errors_total{kind=\"corrupt\"}";

@@ -1,4 +1,4 @@
-//! The fields that tell a client where it stands, read by a parser of others: Python's http-sfv.
+//! The rate-limit fields of responses, read by an independent parser: Python's http-sfv.
 
 use std::io::Write;
 use std::path::Path;
@@ -71,8 +71,8 @@ async fn the_dictionary_of_draft_07_and_plain_numbers_are_read_by_another_parser
     }
 }
 
-/// Each policy states its strategy's rate, and no more than that remains; `t` is never 0, and on a denial it
-/// is the wait.
+/// Each policy states its strategy's rate. No more than that remains. `t` is never 0, and on a denial it is
+/// the wait.
 #[tokio::test]
 async fn every_strategy_states_its_rate_in_lists_that_another_parser_reads() {
     let mut strategies = vec!["gcra", "leaky-bucket", "token-bucket:burst=9", "leaky-bucket-queue:queue=9"];
@@ -87,7 +87,7 @@ async fn every_strategy_states_its_rate_in_lists_that_another_parser_reads() {
     for strategy in strategies {
         let gateway = Gateway::start(&["--rate", "4/52w", "--strategy", strategy]);
         let client = client(false);
-        // Who is admitted by a queue waits for a turn, which here is months away.
+        // A request that a queue admits waits for its turn, which here is months away.
         let asked = if strategy.starts_with("leaky-bucket-queue") { 1 } else { 10 };
         let mut denied = false;
         for _ in 0..asked {
@@ -101,7 +101,7 @@ async fn every_strategy_states_its_rate_in_lists_that_another_parser_reads() {
         assert!(denied || asked == 1, "{strategy} admits all");
     }
     for ((strategy, retry_after), read) in answers.into_iter().zip(read(&fields).chunks(2)) {
-        // Of the regions in the list, this client is in one of half the rate.
+        // The client's region has half of the rate.
         let quota = if strategy.starts_with("regions") { 2 } else { 4 };
         let policy = serde_json::json!([["rate-1", {"q": quota, "w": 52 * 604_800}]]);
         assert_eq!(read[0], policy, "{strategy}");

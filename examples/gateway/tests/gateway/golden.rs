@@ -1,4 +1,4 @@
-//! Goldens of the real program: heads and bodies of all that it answers to fixed series of requests, and its
+//! Goldens of the real program: the heads and bodies of its responses to fixed series of requests, and its
 //! metrics.
 
 use std::fmt::Write;
@@ -12,14 +12,15 @@ use traffik_test_support::ledger::without_times;
 
 use super::{Gateway, PROGRAM, Program, curl};
 
-/// The requests and responses, with all that differs between runs replaced by a star.
+/// The requests and responses, with the text that differs between runs replaced by a star.
 struct Record {
     text: String,
     ports: Vec<(String, &'static str)>,
 }
 
 impl Record {
-    /// Starts a gateway, and notes its options. What it tells of waits is of one length, whatever day it is.
+    /// Starts a gateway, and records its options. With a token bucket, waits have the same number of digits
+    /// on any day.
     fn start(&mut self, options: &[&str]) -> Gateway {
         let gateway = Gateway::start(&[&["--strategy", "token-bucket"], options].concat());
         self.know(&gateway.url, "PORT");
@@ -27,7 +28,7 @@ impl Record {
         gateway
     }
 
-    /// Calls the port of a URL so.
+    /// Replaces the port of a URL by a name from now on.
     fn know(&mut self, url: &str, name: &'static str) {
         let port = url.rsplit_once(':').unwrap().1;
         self.ports.push((format!(":{port}"), name));
@@ -38,7 +39,7 @@ impl Record {
         writeln!(self.text, "{line}").unwrap();
     }
 
-    /// Sends a request with these options of curl, and notes what comes.
+    /// Sends a request with these options of curl, and records the response.
     fn ask(&mut self, url: &str, path: &str, options: &[&str]) {
         self.line(&format!("> {path} {}", options.join(" ")).replace(" --", " "));
         let reply = curl(&[&["--include", "--max-time", "20", &format!("{url}{path}")], options].concat());
@@ -47,7 +48,7 @@ impl Record {
         for line in head.lines() {
             match line.split_once(": ") {
                 Some(("date", _)) => self.line("  date: *"),
-                // Figures and times are of many lengths.
+                // Figures and times differ in length.
                 Some(("content-length", _))
                     if path.contains("/stat") || path.ends_with("/metrics") || is_page =>
                 {
@@ -86,7 +87,7 @@ impl Record {
     }
 }
 
-/// Replaces numbers of at least this much by stars, where they follow what stands before.
+/// Replaces each number that follows `before` by a star, if it is at least `least`.
 fn starred(text: &str, before: &str, least: u64) -> String {
     let mut parts = text.split(before);
     let mut starred = parts.next().unwrap_or_default().to_owned();
@@ -96,7 +97,7 @@ fn starred(text: &str, before: &str, least: u64) -> String {
         starred.push_str(before);
         if number.parse::<u64>().is_ok_and(|number| number >= least) {
             starred.push('*');
-            // What is less than a second.
+            // The fraction of a second.
             rest = rest
                 .strip_prefix('.')
                 .map_or(rest, |rest| rest.trim_start_matches(|it: char| it.is_ascii_digit()));
@@ -156,7 +157,7 @@ fn golden_own_paths() {
     record.compare("own-paths");
 }
 
-/// Starts a gateway whose own paths have a listener of their own.
+/// Starts a gateway with a separate listener for the admin paths.
 fn with_admin(record: &mut Record, options: &[&str]) -> (Gateway, String) {
     let mut command = Command::new(PROGRAM);
     let listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--strategy", "token-bucket"];
@@ -222,7 +223,7 @@ fn golden_options() {
     record.compare("options");
 }
 
-/// Several throttles out of a file, one of them a shadow.
+/// A file with several throttles, one of them in shadow mode.
 const FILE: &str = r#"
 [[throttle]]
 uid = "all"
@@ -342,7 +343,7 @@ fn golden_websocket() {
             record.line(&format!("> {text}"));
             let _ = socket.send(Message::text(text));
         }
-        // What can still come is the answer to this, or the end.
+        // Only the answer to this, or the end, can follow.
         let _ = socket.send(Message::Ping("p".into()));
         loop {
             match socket.read() {

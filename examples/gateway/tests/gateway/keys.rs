@@ -41,8 +41,8 @@ async fn the_exempt_are_not_counted() {
     assert_eq!(statuses(&gateway, &[&inside, &inside, &outside, &outside]).await, [200, 200, 200, 429]);
 }
 
-/// Proxies write into `Forwarded` what a client called for: however long that is, it does not make it
-/// somebody else.
+/// Proxies write text of the client, such as the host, into `Forwarded`. However long it is, the client stays
+/// the same.
 #[tokio::test]
 async fn what_is_no_address_exempts_nobody() {
     let options =
@@ -58,7 +58,7 @@ async fn what_is_no_address_exempts_nobody() {
     let normal = of("for=192.0.2.1;host=a.example");
     assert_eq!(statuses(&gateway, &[&normal, &normal, &normal]).await, [200, 200, 429]);
     assert_eq!(statuses(&gateway, &[&long, &commas]).await, [429, 429], "it is the same client");
-    // The client of these is unknown: they are counted for the proxy, but not exempt like the proxy.
+    // The client of these requests is unknown: they are counted for the proxy, but not exempt like the proxy.
     let unknown =
         [of("for=unknown"), of("for=_hidden"), of("nonsense"), of("for=\"127.0.0.1"), of("by=127.0.0.1")];
     let asked: Vec<&[_]> = unknown.iter().map(|headers| &headers[..]).collect();
@@ -69,7 +69,7 @@ async fn what_is_no_address_exempts_nobody() {
     assert_eq!(statuses(&gateway, &[&list, &mixed, &list, &mixed]).await, [200, 200, 429, 429]);
 }
 
-/// A proxy takes out at most the header that it writes: all others are the client's.
+/// A proxy replaces only the header that it writes: the client may write all others.
 #[tokio::test]
 async fn no_header_is_believed_but_the_one_that_was_named() {
     let options =
@@ -101,7 +101,7 @@ async fn no_header_is_believed_but_the_one_that_was_named() {
     }
 }
 
-/// Else the first value would be counted, while the service behind may trust the second.
+/// Otherwise the gateway would count the first value, while the service behind may trust the second.
 #[tokio::test]
 async fn a_key_that_is_sent_twice_is_refused() {
     let gateway = Gateway::start(&["--rate", "1/52w", "--key", "header:x-api-key"]);

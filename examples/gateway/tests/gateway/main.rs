@@ -103,8 +103,7 @@ fn ten_pass_and_the_eleventh_is_told_when_to_come_back() {
 async fn four_load_clients_on_one_key_are_admitted_exactly_the_limit() {
     for strategy in ["fixed-window", "token-bucket", "gcra:burst=500"] {
         for http2 in [false, true] {
-            // So slow a refill that none can come while the test runs; a window of a week does not end
-            // either.
+            // The refill is too slow to add a hit during the test, and a window of a week is unlikely to end.
             let rate = if strategy == "fixed-window" { "500/w" } else { "500/52w" };
             let gateway = Gateway::start(&["--strategy", strategy, "--rate", rate]);
             let clients = (0..4).map(|_| {
@@ -196,7 +195,7 @@ fn it_drains_when_asked_to_stop() {
     }
 }
 
-/// Two gateways on one store are one limit, whatever the strategy; without it they say so, within the
+/// Two gateways on one store have one limit, with any strategy. Without the store they answer 503 within the
 /// deadline.
 #[tokio::test]
 async fn gateways_on_one_redis_share_their_limits() {
@@ -219,7 +218,7 @@ async fn gateways_on_one_cluster_share_their_limits() {
     share_limits(&format!("redis+cluster://{}", nodes.join(","))).await;
 }
 
-/// Trusted as the operating system's roots are, which are read from a file here.
+/// The certificate is trusted like the operating system's roots, which come from a file here.
 #[tokio::test]
 async fn a_cluster_over_tls_is_one_url() {
     let identity = servers::Identity::of(&["localhost", "127.0.0.1"]);
@@ -235,7 +234,7 @@ async fn a_cluster_over_tls_is_one_url() {
     let client = client(false);
     assert_eq!(get(&client, &gateway.url, &[]).await.status(), 200);
     assert_eq!(get(&client, &gateway.url, &[]).await.status(), 429);
-    // The same without what it trusts: no node is asked.
+    // Without that trust, the gateway asks no node.
     let gateway = Gateway::start(&["--storage", &url, "--timeout", "1s"]);
     assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
 }
@@ -291,14 +290,14 @@ async fn it_tells_who_is_denied_most() {
             }
             let denied = get(&client, &format!("{}/_traffik/denied", gateway.url), &[]).await;
             let told = denied.into_body().collect().await.unwrap().to_bytes();
-            // The first digits that `printf ann | sha256sum` tells.
+            // The first digits that `printf ann | sha256sum` prints.
             let expected = "3\t127.0.0.1+key 49915e0d gateway\n1\t127.0.0.1+key 81b637d8 gateway\n";
             assert_eq!(told, expected, "{storage} {on_error}");
         }
     }
 }
 
-/// Each strategy of the help, with how many of forty requests pass at once at 20 per week.
+/// Each strategy of the help admits its number of forty requests at once, at 20 per week.
 #[tokio::test]
 async fn it_takes_every_strategy() {
     let client = client(false);

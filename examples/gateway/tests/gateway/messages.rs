@@ -1,8 +1,8 @@
-//! Messages about bad input: each says what would be right.
+//! Messages about bad input: each shows a correct input.
 
 use super::refused;
 
-/// Each message names the option, the value and what would be right, by the names that were given.
+/// Each message names the option, the value and a correct value, with the names that the user wrote.
 #[test]
 fn a_bad_value_is_named_with_its_option_and_what_would_be_right() {
     let long = "x".repeat(65);

@@ -1,5 +1,5 @@
-//! The gateway in front of a store of several servers of which one is down, or of one that refuses: its
-//! answers, its lines and its figures.
+//! The gateway in front of a store with one of several servers down, or of a server that refuses writes: its
+//! answers, log lines and metrics.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -14,14 +14,14 @@ use super::{Gateway, PROGRAM, client, get, refused};
 use traffik_test_support::program::Program;
 use traffik_test_support::servers::{Cluster, Redis};
 
-/// A gateway whose words are kept.
+/// Starts a gateway and captures its log.
 fn heard(options: &[&str]) -> Gateway {
     let mut command = Command::new(PROGRAM);
     command.args(["--listen", "127.0.0.1:0"]).args(options).stderr(Stdio::piped());
     Gateway(Program::run(command))
 }
 
-/// The lines that it wrote, once it has ended.
+/// Ends a gateway and returns the lines of its log.
 fn said(mut gateway: Gateway) -> Vec<String> {
     gateway.signal("TERM");
     let mut said = String::new();
@@ -29,7 +29,7 @@ fn said(mut gateway: Gateway) -> Vec<String> {
     said.lines().map(str::to_owned).collect()
 }
 
-/// Each client is counted by one of three masters; those of the two that are well are all served.
+/// Each client is counted by one of three masters. Clients of the two healthy masters are all served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_live_nodes_are_served_while_one_is_down() {
     let mut cluster = Cluster::start();
@@ -45,7 +45,7 @@ async fn clients_of_live_nodes_are_served_while_one_is_down() {
         status
     };
     let keys: Vec<_> = (0..40).map(|number| format!("client-{number}")).collect();
-    // A key is that of the node which has one more than before. What it is called is nobody's business.
+    // The node of a key is the one that has one key more than before, so the test needs no names of keys.
     let count = |node: usize| cluster.nodes[node].command(&["DBSIZE"]).integer();
     let mut on_second = HashSet::new();
     for key in &keys {
@@ -66,7 +66,7 @@ async fn clients_of_live_nodes_are_served_while_one_is_down() {
         (served, failed) = (served + u32::from(status == 200), failed + u32::from(status == 503));
     }
     assert!(served > 500 && failed > 100, "{served} served, {failed} failed");
-    // It is ready for most, and says which node is not.
+    // The gateway is ready, since most nodes are, and names the node that is down.
     let health = body(&gateway, "health").await;
     assert!(health.starts_with("ready\n"), "{health}");
     assert!(health.contains(&format!("  circuit open, Redis at {down}: Connection refused")), "{health}");
@@ -101,7 +101,7 @@ async fn a_store_that_cannot_write_is_not_ready() {
     let redis = Redis::start();
     let gateway = heard(&["--storage", &redis.url(), "--timeout", "200ms"]);
     assert!(body(&gateway, "health").await.starts_with("ready\n"));
-    // Less than it has in use as it is.
+    // Less than the server uses already, so it refuses writes.
     redis.command(&["CONFIG", "SET", "maxmemory", "100kb"]);
     let http = client(false);
     for _ in 0..20 {
@@ -116,7 +116,7 @@ async fn a_store_that_cannot_write_is_not_ready() {
     assert_eq!(lines.iter().filter(|line| line.contains("OOM")).count(), 1, "{lines:#?}");
 }
 
-/// A mistake is reported before anything is served.
+/// `--check` reports a mistake before the gateway serves anything.
 #[test]
 fn checking_asks_the_store() {
     let redis = Redis::options().password("secret").start();

@@ -1,4 +1,4 @@
-//! The page as somebody sees it on a phone: numbers that are true, and change by themselves.
+//! The live page in a browser as wide as a phone: its numbers are right, and change without a reload.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ async fn the_page_shows_what_happens_as_it_happens() {
     };
     send("ann", 8).await;
     send("bob", 4).await;
-    // Whatever clients write, nothing of it is taken for a part of the page.
+    // The browser takes no text of a client for a part of the page.
     send("<img src=x onerror=alert(1)>", 4).await;
 
     let browser = Browser::start(390, 844);
@@ -40,7 +40,7 @@ async fn the_page_shows_what_happens_as_it_happens() {
     let drawn = "document.querySelectorAll('[data-uid=gateway] svg rect.denied').length > 0";
     assert_eq!(browser.ask(drawn), true);
 
-    // It fits a phone, and it is dark where the reader likes it so.
+    // It fits the width of a phone, and follows the reader's colour scheme.
     assert_eq!(
         browser.ask("[innerWidth, document.documentElement.scrollWidth <= innerWidth]"),
         json!([390, true])

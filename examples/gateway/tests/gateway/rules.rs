@@ -1,9 +1,9 @@
-//! Rules: those that can match nothing, paths in every spelling, and the account of a request.
+//! Rules: rules that can match nothing, paths in every spelling, and the explanation of a request.
 
 use super::config::{File, check};
 use super::{Gateway, refused};
 
-/// A rule that no request can meet would be a limit that is silently off.
+/// A rule that no request can match would be a limit that is silently off.
 #[test]
 fn a_rule_that_matches_nothing_is_refused_with_what_would_be_right() {
     for (rule, told) in [
@@ -30,7 +30,7 @@ fn a_rule_that_matches_nothing_is_refused_with_what_would_be_right() {
     }
 }
 
-/// Asks for targets as they are written, each on a connection of its own.
+/// Requests targets exactly as they are written, each on a connection of its own.
 async fn raw(gateway: &Gateway, targets: &[&str]) -> Vec<u16> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut statuses = Vec::new();
@@ -70,7 +70,7 @@ async fn a_path_is_limited_however_it_is_spelled() {
         expected[0] = 200;
         assert_eq!(raw(&gateway, targets).await, expected, "{rule}");
     }
-    // Servers differ in what these are: the path that is limited would not be the one that is served.
+    // Servers read these differently: the limited path would not be the served one.
     let file = of(r#"path = "/login""#);
     let gateway = Gateway::start(&["--config", file.path()]);
     let odd = [
