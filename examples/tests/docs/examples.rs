@@ -79,10 +79,13 @@ fn called(client: &str) -> Vec<String> {
 
 #[test]
 fn outgoing_tower() {
-    let told = called(env!("CARGO_BIN_EXE_outgoing_tower"));
-    assert_eq!(told.len(), 6, "{told:?}");
-    assert!(told[..3].iter().all(|line| line == "200 OK"), "{told:?}");
-    assert!(told[3..].iter().all(|line| line.starts_with("the hit would have to wait for 1.")), "{told:?}");
+    let printed = called(env!("CARGO_BIN_EXE_outgoing_tower"));
+    assert_eq!(printed.len(), 6, "{printed:?}");
+    assert!(printed[..3].iter().all(|line| line == "200 OK"), "{printed:?}");
+    assert!(
+        printed[3..].iter().all(|line| line.starts_with("the hit would have to wait for 1.")),
+        "{printed:?}"
+    );
 }
 
 #[test]
@@ -243,10 +246,10 @@ fn login_guard() {
     for _ in 0..100 {
         guesses.extend(["-o", "/dev/null", &url]);
     }
-    let told = curl(&guesses);
-    let tried = told.lines().filter(|status| *status == "401").count();
-    let denied = told.lines().filter(|status| *status == "429").count();
-    assert_eq!((tried, denied), (5, 95), "{told}");
+    let printed = curl(&guesses);
+    let tried = printed.lines().filter(|status| *status == "401").count();
+    let denied = printed.lines().filter(|status| *status == "429").count();
+    assert_eq!((tried, denied), (5, 95), "{printed}");
     assert_eq!(statuses(&guard, "/login", &["-d", "correct horse"]), ["429"]);
 }
 
@@ -262,21 +265,21 @@ fn websocket_chat() {
     let write = "[...Array(20).keys()].forEach((number) => { form.text.value = `message ${number}`; form.requestSubmit(); })";
     assert!(browser.ask(write).is_null());
     browser.until("notice.hidden", &json!(false));
-    let told = browser.ask("notice.textContent");
+    let shown = browser.ask("notice.textContent");
     assert!(
-        told.as_str().unwrap().starts_with("Easy! The others are still reading. Write again in "),
-        "{told}"
+        shown.as_str().unwrap().starts_with("Easy! The others are still reading. Write again in "),
+        "{shown}"
     );
     browser.picture("chat.png");
     // Her other connection, and bob's.
     let others = "['ann', 'bob'].map((user) => {
         const other = window[user] = new WebSocket(`ws://${location.host}/ws?user=${user}`);
-        other.told = 0;
+        other.notices = 0;
         other.onopen = () => [...Array(20)].forEach(() => other.send('me'));
-        other.onmessage = ({ data }) => { other.told += JSON.parse(data).type === 'rate_limit'; };
+        other.onmessage = ({ data }) => { other.notices += JSON.parse(data).type === 'rate_limit'; };
     })";
     browser.ask(others);
-    browser.until("[ann.told > 0, bob.told > 0]", &json!([true, true]));
+    browser.until("[ann.notices > 0, bob.notices > 0]", &json!([true, true]));
     let lines = "[...said.children].map((line) => line.textContent)";
     browser.until(&format!("{lines}.filter((line) => line.startsWith('bob ')).length >= 3"), &json!(true));
     let said = browser.ask(lines);

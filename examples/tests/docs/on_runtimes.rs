@@ -30,10 +30,10 @@ fn tokio_server_gives_an_address_one_pace_for_all_its_connections() {
                 let sent: Vec<u8> = (0..12 << 10).map(|at: u32| (at % 200) as u8 + client).collect();
                 let bytes = sent.clone();
                 let writer = thread::spawn(move || stream.write_all(&bytes).unwrap());
-                let mut told = vec![0; sent.len()];
-                other.read_exact(&mut told).unwrap();
+                let mut received = vec![0; sent.len()];
+                other.read_exact(&mut received).unwrap();
                 writer.join().unwrap();
-                assert!(told == sent);
+                assert!(received == sent);
             })
         })
         .collect();
@@ -49,18 +49,18 @@ fn smol_server_allows_five_and_tells_the_sixth_to_wait() {
         let mut stream = TcpStream::connect(server.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
-        let mut told = String::new();
-        stream.read_to_string(&mut told).unwrap();
-        told
+        let mut received = String::new();
+        stream.read_to_string(&mut received).unwrap();
+        received
     };
     let began = Instant::now();
     let mut passed = 0;
     let denied = loop {
-        let told = ask();
-        if !told.starts_with("HTTP/1.1 200") {
-            break told;
+        let received = ask();
+        if !received.starts_with("HTTP/1.1 200") {
+            break received;
         }
-        assert!(told.ends_with("hello\n"), "{told}");
+        assert!(received.ends_with("hello\n"), "{received}");
         passed += 1;
     };
     // Five at once, and one more in every two seconds that the requests took.
@@ -76,6 +76,6 @@ fn async_std_client_is_never_denied() {
     let mut client = Command::new(env!("CARGO_BIN_EXE_async_std_client"));
     let output = client.arg(server.address()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(told.lines().collect::<Vec<_>>(), ["HTTP/1.1 200 OK"; 6]);
+    let received = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(received.lines().collect::<Vec<_>>(), ["HTTP/1.1 200 OK"; 6]);
 }

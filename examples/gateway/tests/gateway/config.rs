@@ -110,7 +110,7 @@ pub(super) fn check(options: &[&str]) -> String {
 #[test]
 fn it_is_checked_without_serving() {
     let file = File::new("check", FILE);
-    let told = check(&["--config", file.path()]);
+    let printed = check(&["--config", file.path()]);
     for line in [
         "all: 6/1w, fixed-window, by peer, in memory for 100000 keys",
         "logins: 2/1w and 9/52w, token-bucket, by peer and header:x-user, in memory for 100000 keys, for POST|PUT /login",
@@ -118,10 +118,13 @@ fn it_is_checked_without_serving() {
         "trial: 1/1w, fixed-window, by peer, in memory for 100000 keys, all pass if the store fails, as a shadow",
     ] {
         let line = line.replace("1w", "w");
-        assert!(told.lines().any(|it| it.replace("1w", "w") == line), "{line}\n{told}");
+        assert!(printed.lines().any(|it| it.replace("1w", "w") == line), "{line}\n{printed}");
     }
-    let told = check(&["--rate", "7/s", "--strategy", "gcra:burst=3", "--cost-header", "x-cost"]);
-    assert!(told.contains(", gcra:burst=3, by peer, in memory for 100000 keys, cost in x-cost"), "{told}");
+    let printed = check(&["--rate", "7/s", "--strategy", "gcra:burst=3", "--cost-header", "x-cost"]);
+    assert!(
+        printed.contains(", gcra:burst=3, by peer, in memory for 100000 keys, cost in x-cost"),
+        "{printed}"
+    );
 }
 
 /// Each plain strategy of the help works with the parameters that it requires.
@@ -161,7 +164,7 @@ fn every_strategy_can_be_had() {
 #[test]
 fn a_bad_file_is_refused_with_its_line() {
     let throttle = |lines: &str| format!("[[throttle]]\nuid = \"a\"\n{lines}");
-    for (text, told) in [
+    for (text, expected) in [
         (String::new(), "the file has no [[throttle]]"),
         ("[[throttle]]\nrate = \"1/s\"\n".to_owned(), "missing field `uid`"),
         (throttle(""), "line 2: the throttle has no rate; write rate = \"100/min\""),
@@ -212,7 +215,7 @@ fn a_bad_file_is_refused_with_its_line() {
         let file = File::new("bad", &text);
         let error = refused(&["--config", file.path()]);
         assert!(
-            error.contains(told) && error.contains(file.path()) && error.contains("line "),
+            error.contains(expected) && error.contains(file.path()) && error.contains("line "),
             "{text}\n{error}"
         );
     }
@@ -280,8 +283,8 @@ async fn a_file_that_is_refused_forgets_nothing() {
     let bad = "[[throttle]]\nuid = \"a\"\nrate = \"3/52w\"\nstorage = \"memory:capacity=7\"\n\
                [[throttle]]\nuid = \"my api\"\nrate = \"1/s\"\n";
     let refused = said.after(&file, bad);
-    let told = format!("error: --config {}: line 6: \"my api\" is no name for a throttle", file.path());
-    assert!(refused.starts_with(&told), "{refused}");
+    let expected = format!("error: --config {}: line 6: \"my api\" is no name for a throttle", file.path());
+    assert!(refused.starts_with(&expected), "{refused}");
     assert_eq!(pass(&gateway).await, 0);
     assert_eq!(said.after(&file, good), format!("reloaded {}\n", file.path()));
     assert_eq!(pass(&gateway).await, 0, "what was used stays used");
@@ -366,14 +369,14 @@ async fn it_is_read_anew_and_what_was_used_stays_used() {
     let client = client(false);
     let limit = async || {
         let path = format!("{}/_traffik/stat?key=127.0.0.1", gateway.url);
-        let told =
+        let stat =
             http_body_util::BodyExt::collect(get(&client, &path, &[]).await.into_body()).await.unwrap();
-        let told: serde_json::Value = serde_json::from_slice(&told.to_bytes()).unwrap();
-        let figures = &told["throttles"][0]["policies"][0]["figures"];
+        let stat: serde_json::Value = serde_json::from_slice(&stat.to_bytes()).unwrap();
+        let figures = &stat["throttles"][0]["policies"][0]["figures"];
         (
             figures["current_count"].clone(),
             figures["limit"].clone(),
-            told["throttles"].as_array().unwrap().len(),
+            stat["throttles"].as_array().unwrap().len(),
         )
     };
     for _ in 0..2 {

@@ -198,11 +198,11 @@ async fn survives(fault: Fault, on_error: &str, expected: (&[u16], &str)) {
         "{what}: {admitted}, {unknown} unknown"
     );
     // The metrics count each answer by its source.
-    let told = |source: &str| {
+    let decided_by = |source: &str| {
         figure(&metrics, &format!("traffik_decisions_total{{throttle=\"gateway\",source=\"{source}\"}}"))
     };
-    assert_eq!(told(expected.1), instead, "{what}");
-    assert_eq!(told("store"), answers.len() - instead, "{what}");
+    assert_eq!(decided_by(expected.1), instead, "{what}");
+    assert_eq!(decided_by("store"), answers.len() - instead, "{what}");
     assert_eq!(figure(&metrics, "traffik_breaker_open"), 0, "{what}");
     assert!(body(&scene.gateway, "health").await.contains(": circuit closed, "), "{what}");
 }

@@ -1,4 +1,4 @@
-"""Reads structured fields, a line of standard input each: its kind, and its value. Prints its members as JSON."""
+"""Reads structured fields from standard input, each a line of its kind and its value. Prints the members as JSON."""
 
 import json
 import sys

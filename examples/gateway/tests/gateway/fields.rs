@@ -20,28 +20,28 @@ fn read(fields: &[(&str, String)]) -> Vec<serde_json::Value> {
     reader.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let output = reader.wait_with_output().unwrap();
     assert!(output.status.success(), "{fields:?} are not read");
-    let told = String::from_utf8(output.stdout).unwrap();
-    told.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let values = String::from_utf8(output.stdout).unwrap();
+    values.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Returns the fields of these names in the answers to an admitted and a denied request.
-async fn told<const N: usize>(options: &[&str], names: [&str; N]) -> Vec<[String; N]> {
+async fn fields_of<const N: usize>(options: &[&str], names: [&str; N]) -> Vec<[String; N]> {
     let gateway = Gateway::start(options);
     let client = client(false);
-    let mut told = Vec::new();
+    let mut values = Vec::new();
     for status in [200, 429] {
         let response = get(&client, &gateway.url, &[]).await;
         assert_eq!(response.status(), status);
-        told.push(names.map(|name| response.headers()[name].to_str().unwrap().to_owned()));
+        values.push(names.map(|name| response.headers()[name].to_str().unwrap().to_owned()));
     }
-    told
+    values
 }
 
 #[tokio::test]
 async fn the_lists_of_draft_10_are_read_by_another_parser() {
     let options = ["--rate", "1/52w", "--rate", "100/53w"];
     for (policies, limits) in
-        told(&options, ["ratelimit-policy", "ratelimit"]).await.into_iter().map(|[a, b]| (a, b))
+        fields_of(&options, ["ratelimit-policy", "ratelimit"]).await.into_iter().map(|[a, b]| (a, b))
     {
         let read = read(&[("list", policies), ("list", limits)]);
         let [policies, limits] = [0, 1].map(|at| read[at].as_array().unwrap().clone());
@@ -56,7 +56,7 @@ async fn the_lists_of_draft_10_are_read_by_another_parser() {
 #[tokio::test]
 async fn the_dictionary_of_draft_07_and_plain_numbers_are_read_by_another_parser() {
     let options = ["--rate", "1/52w", "--headers", "draft07"];
-    for [policy, limits] in told(&options, ["ratelimit-policy", "ratelimit"]).await {
+    for [policy, limits] in fields_of(&options, ["ratelimit-policy", "ratelimit"]).await {
         let read = read(&[("item", policy), ("dictionary", limits)]);
         assert_eq!(read[0], serde_json::json!([[1, {"w": 52 * 604_800}]]));
         assert_eq!((read[1]["limit"].as_u64(), read[1]["remaining"].as_u64()), (Some(1), Some(0)));
@@ -64,7 +64,7 @@ async fn the_dictionary_of_draft_07_and_plain_numbers_are_read_by_another_parser
     }
     let options = ["--rate", "1/52w", "--headers", "x-ratelimit"];
     let names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
-    for fields in told(&options, names).await {
+    for fields in fields_of(&options, names).await {
         let read = read(&fields.map(|field| ("item", field)));
         assert_eq!((&read[0], &read[1]), (&serde_json::json!([[1, {}]]), &serde_json::json!([[0, {}]])));
         assert!(read[2][0][0].as_u64().is_some());

@@ -164,8 +164,8 @@ fn with_admin(record: &mut Record, options: &[&str]) -> (Gateway, String) {
     command.args(listen).args(options);
     let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.as_mut().unwrap()).lines();
-    let mut told = |before| lines.next().unwrap().unwrap().strip_prefix(before).unwrap().to_owned();
-    let (url, admin) = (told("listening on "), told("admin paths on "));
+    let mut after = |before| lines.next().unwrap().unwrap().strip_prefix(before).unwrap().to_owned();
+    let (url, admin) = (after("listening on "), after("admin paths on "));
     record.know(&url, "PORT");
     record.know(&admin, "ADMIN");
     record.line(&format!("== {} with an admin", options.join(" ")));

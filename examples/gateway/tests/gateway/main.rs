@@ -135,14 +135,18 @@ async fn four_load_clients_on_one_key_are_admitted_exactly_the_limit() {
 async fn several_rates_are_one_limit() {
     let gateway = Gateway::start(&["--rate", "3/w", "--rate", "2/w", "--headers", "x-ratelimit"]);
     let client = client(false);
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     for _ in 0..3 {
         let response = get(&client, &gateway.url, &[]).await;
         let header = |name| response.headers().get(name).unwrap().to_str().unwrap().to_owned();
-        told.push((response.status().as_u16(), header("x-ratelimit-limit"), header("x-ratelimit-remaining")));
+        received.push((
+            response.status().as_u16(),
+            header("x-ratelimit-limit"),
+            header("x-ratelimit-remaining"),
+        ));
     }
     let expected = [(200, "2", "1"), (200, "2", "0"), (429, "2", "0")];
-    assert_eq!(told, expected.map(|(status, limit, left)| (status, limit.to_owned(), left.to_owned())));
+    assert_eq!(received, expected.map(|(status, limit, left)| (status, limit.to_owned(), left.to_owned())));
 }
 
 #[tokio::test]
@@ -289,10 +293,10 @@ async fn it_tells_who_is_denied_most() {
                 }
             }
             let denied = get(&client, &format!("{}/_traffik/denied", gateway.url), &[]).await;
-            let told = denied.into_body().collect().await.unwrap().to_bytes();
+            let received = denied.into_body().collect().await.unwrap().to_bytes();
             // The first digits that `printf ann | sha256sum` prints.
             let expected = "3\t127.0.0.1+key 49915e0d gateway\n1\t127.0.0.1+key 81b637d8 gateway\n";
-            assert_eq!(told, expected, "{storage} {on_error}");
+            assert_eq!(received, expected, "{storage} {on_error}");
         }
     }
 }

@@ -53,7 +53,7 @@ fn a_bad_value_is_named_with_its_option_and_what_would_be_right() {
 
 #[test]
 fn bad_input_is_refused_with_what_would_be_right() {
-    for (options, told) in [
+    for (options, expected) in [
         (
             &["--rate", "5/1.5s"][..],
             "at character 4 ('.'): only whole numbers are read; write 1500ms for 1.5s",
@@ -136,7 +136,7 @@ fn bad_input_is_refused_with_what_would_be_right() {
         ),
     ] {
         let error = refused(options);
-        assert!(error.contains(told), "{options:?}: {error}");
+        assert!(error.contains(expected), "{options:?}: {error}");
     }
     // An address of a network that is reserved for documentation.
     assert!(refused(&["--listen", "192.0.2.1:80"]).contains("--listen 192.0.2.1:80"));

@@ -21,8 +21,8 @@ async fn post(gateway: &Gateway, path: &str) -> u16 {
 
 /// Returns a statistic of a policy of the only throttle.
 async fn figure(gateway: &Gateway, query: &str, policy: usize, name: &str) -> Value {
-    let told: Value = serde_json::from_str(&body(gateway, &format!("stat?{query}")).await).unwrap();
-    told["throttles"][0]["policies"][policy]["figures"][name].clone()
+    let reply: Value = serde_json::from_str(&body(gateway, &format!("stat?{query}")).await).unwrap();
+    reply["throttles"][0]["policies"][policy]["figures"][name].clone()
 }
 
 #[tokio::test]
@@ -37,9 +37,9 @@ async fn figures_are_told_and_nothing_is_consumed() {
         assert_eq!(figure(&gateway, "key=127.0.0.1", 1, "current_count").await, 3);
         assert_eq!(figure(&gateway, "key=127.0.0.2", 0, "current_count").await, 0);
     }
-    let told: Value = serde_json::from_str(&body(&gateway, "stat?key=127.0.0.1").await).unwrap();
-    assert_eq!((&told["throttles"][0]["throttle"], &told["key"]), (&"gateway".into(), &"127.0.0.1".into()));
-    assert_eq!(told["throttles"][0]["policies"][1]["policy"], "rate-2");
+    let reply: Value = serde_json::from_str(&body(&gateway, "stat?key=127.0.0.1").await).unwrap();
+    assert_eq!((&reply["throttles"][0]["throttle"], &reply["key"]), (&"gateway".into(), &"127.0.0.1".into()));
+    assert_eq!(reply["throttles"][0]["policies"][1]["policy"], "rate-2");
     assert_eq!(
         [post(&gateway, "reset?key=127.0.0.2").await, post(&gateway, "reset?key=nobody").await],
         [200, 400]
@@ -78,8 +78,8 @@ async fn a_key_of_several_parts_is_encoded() {
         assert_eq!(figure(&gateway, &format!("key={key}"), 0, "tokens").await, 4, "{key}");
     }
     assert_eq!(figure(&gateway, "key=127.0.0.1|", 0, "tokens").await, 3, "the anonymous");
-    let told: Value = serde_json::from_str(&body(&gateway, "stat?key=%+1%4%zz%41%c3%").await).unwrap();
-    assert_eq!(told["key"], "%+1%4%zzA\u{fffd}%", "what is no octet stays");
+    let reply: Value = serde_json::from_str(&body(&gateway, "stat?key=%+1%4%zz%41%c3%").await).unwrap();
+    assert_eq!(reply["key"], "%+1%4%zzA\u{fffd}%", "what is no octet stays");
     assert_eq!(figure(&gateway, "key=127.0.0.1|other", 0, "effective_limit").await, 5);
     assert_eq!(figure(&gateway, "key=127.0.0.1|other&tier=pro", 0, "effective_limit").await, 10);
 }
@@ -91,16 +91,16 @@ async fn what_happens_is_counted() {
     for _ in 0..5 {
         get(&client, &gateway.url, &[]).await;
     }
-    let told = body(&gateway, "metrics").await;
+    let reply = body(&gateway, "metrics").await;
     for line in [
         r#"traffik_requests_total{throttle="gateway",result="allowed"} 2"#,
         r#"traffik_requests_total{throttle="gateway",result="denied"} 3"#,
         r#"traffik_check_seconds_count{throttle="gateway"} 5"#,
         r#"traffik_store_errors_total{kind="timeout"} 0"#,
     ] {
-        assert!(told.lines().any(|it| it == line), "{line}\n{told}");
+        assert!(reply.lines().any(|it| it == line), "{line}\n{reply}");
     }
-    assert!(!told.contains("127.0.0.1"), "no key is a label");
+    assert!(!reply.contains("127.0.0.1"), "no key is a label");
 }
 
 #[tokio::test]
@@ -113,8 +113,8 @@ async fn it_is_ready_as_long_as_its_store_answers() {
     redis.stop();
     assert_eq!(health().await, 503);
     assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
-    let told = body(&gateway, "metrics").await;
-    assert!(told.contains(r#"traffik_requests_total{throttle="gateway",result="failed"} 1"#), "{told}");
+    let reply = body(&gateway, "metrics").await;
+    assert!(reply.contains(r#"traffik_requests_total{throttle="gateway",result="failed"} 1"#), "{reply}");
     let open = Gateway::start(&["--storage", &redis.url(), "--timeout", "200ms", "--on-error", "allow"]);
     assert_eq!(get(&client, &open.url, &[]).await.status(), 200);
 }

@@ -71,8 +71,8 @@ async fn the_page_tells_when_the_store_fails() {
     redis.stop();
     assert_eq!(get(&client, &gateway.url, &[]).await.status(), 503);
     browser.until(store, &json!("failing"));
-    let told = "document.querySelector('[data-uid=gateway] p')?.textContent";
-    assert_eq!(browser.ask(told), "1 failed because of the store");
+    let failures = "document.querySelector('[data-uid=gateway] p')?.textContent";
+    assert_eq!(browser.ask(failures), "1 failed because of the store");
 }
 
 /// A page that is open does not keep the gateway from ending.

@@ -6,7 +6,7 @@ use super::{Gateway, refused};
 /// A rule that no request can match would be a limit that is silently off.
 #[test]
 fn a_rule_that_matches_nothing_is_refused_with_what_would_be_right() {
-    for (rule, told) in [
+    for (rule, expected) in [
         (r#"methods = ["post"]"#, "write POST"),
         (r#"methods = ["*"]"#, "a rule without methods matches all of them"),
         (r#"methods = ["ANY"]"#, "a rule without methods matches all of them"),
@@ -26,7 +26,7 @@ fn a_rule_that_matches_nothing_is_refused_with_what_would_be_right() {
             &format!("[[throttle]]\nuid = \"a\"\nrate = \"1/s\"\nrules = {{ {rule} }}\n"),
         );
         let error = refused(&["--config", file.path()]);
-        assert!(error.contains(told) && error.contains("line 4"), "{rule}\n{error}");
+        assert!(error.contains(expected) && error.contains("line 4"), "{rule}\n{error}");
     }
 }
 
@@ -94,21 +94,24 @@ fn a_request_is_explained() {
         "[[throttle]]\nuid = \"logins\"\nrate = \"5/min\"\nkey = \"header:x-api-key\"\nrules = { path = \"/login\", methods = [\"POST\"] }\n",
     );
     let explained = |more: &[&str]| check(&[&["--config", file.path()], more].concat());
-    let told = explained(&["--request", "POST /login/", "--request-header", "X-Api-Key: a"]);
-    assert!(told.ends_with(
+    let explanation = explained(&["--request", "POST /login/", "--request-header", "X-Api-Key: a"]);
+    assert!(explanation.ends_with(
         "throttle: logins\nrule: POST /login and below\nclient: key ca978112\ncost: 1\nlimit: logins, 5 within 60s\n"
-    ), "{told}");
-    let told = explained(&["--request", "GET /login"]);
+    ), "{explanation}");
+    let explanation = explained(&["--request", "GET /login"]);
     assert!(
-        told.ends_with("throttle: logins\nnot counted: POST /login and below: the method is GET\n"),
-        "{told}"
+        explanation.ends_with("throttle: logins\nnot counted: POST /login and below: the method is GET\n"),
+        "{explanation}"
     );
-    let told = explained(&["--request", "POST /logout"]);
-    assert!(told.ends_with("not counted: POST /login and below: the path is /logout\n"), "{told}");
-    let told = explained(&["--request", "POST /x/..;/login"]);
+    let explanation = explained(&["--request", "POST /logout"]);
     assert!(
-        told.ends_with("400: the path holds a . or .. segment, which the client must resolve\n"),
-        "{told}"
+        explanation.ends_with("not counted: POST /login and below: the path is /logout\n"),
+        "{explanation}"
+    );
+    let explanation = explained(&["--request", "POST /x/..;/login"]);
+    assert!(
+        explanation.ends_with("400: the path holds a . or .. segment, which the client must resolve\n"),
+        "{explanation}"
     );
     assert!(refused(&["--check", "--request", "/login"]).contains("write \"POST /login\""));
 }

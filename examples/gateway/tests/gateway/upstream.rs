@@ -56,9 +56,9 @@ fn the_upstream_sees_the_same_request_whatever_its_version() {
     let seen = |options: &[&str]| {
         let headers = ["Host: a.example:81", "Cookie: a=1; b=2", "Cookie: c=3"];
         let headers = headers.iter().flat_map(|header| ["--header", header]);
-        let told =
+        let received =
             curl(&headers.chain(options.iter().copied()).chain([gateway.url.as_str()]).collect::<Vec<_>>());
-        let mut lines: Vec<_> = told.lines().map(str::to_ascii_lowercase).collect();
+        let mut lines: Vec<_> = received.lines().map(str::to_ascii_lowercase).collect();
         lines.sort();
         lines
     };

@@ -1,6 +1,6 @@
-"""A client that is not ours: what it finds at ws://HOST:PORT/ws, one question at a time.
+"""Checks of the gateway's WebSocket by an independent client, Python's websockets.
 
-websocket.py URL QUESTION asks it; whatever is not as it is to be ends it with a traceback.
+websocket.py URL CHECK runs one check; a failed check ends it with a traceback.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ async def replies(socket, number):
 
 
 async def is_silent(socket):
-    """Whatever was to come has come: a pong comes after what was sent before it."""
+    """Returns whether no message is left: a pong comes after all messages sent before it."""
     await (await socket.ping())
     try:
         return not await asyncio.wait_for(socket.recv(), 0.05)
@@ -36,7 +36,7 @@ def is_notice(text, error="rate limit exceeded"):
 
 
 async def handshake():
-    """The third of three is answered 429, with all that an HTTP client is told."""
+    """The third of three handshakes is answered 429, with the headers and the body of any denied request."""
     for _ in range(2):
         async with connect(url) as socket:
             await socket.send("hello")
@@ -55,7 +55,7 @@ async def handshake():
 
 
 async def message():
-    """Three of a connection pass, whatever kind they are; the others are dropped, and it is told once."""
+    """Three messages of a connection pass, of any kind; the others are dropped with one notice."""
     for _ in range(2):
         async with connect(url) as socket:
             sent = ["text", b"\x00bytes\xff", ""]
@@ -79,12 +79,12 @@ async def close():
             raise AssertionError("it is to be closed")
         except ConnectionClosed as closed:
             assert (closed.rcvd.code, closed.rcvd.reason) == (1008, "rate limit exceeded"), closed
-            # Both have said so, and the server first.
+            # Both sides sent a close frame, the server first.
             assert closed.sent.code == 1008 and closed.rcvd_then_sent, closed
 
 
 async def delay():
-    """At five a second ten take at least 1.8 s; a ping overtakes those that wait in the server."""
+    """At five a second, ten messages take at least 1.8 s; a ping overtakes messages that wait in the server."""
     async with connect(url) as socket:
         began = time.monotonic()
         await socket.send("0")
@@ -105,7 +105,7 @@ async def delay():
 
 
 async def fragments():
-    """However many frames a message comes in, it is one; a ping between them is answered."""
+    """A message in many frames counts as one; a ping between the frames is answered."""
 
     async def pieces():
         for number in range(50):
@@ -122,7 +122,7 @@ async def fragments():
 
 
 async def sizes():
-    """The longest message passes; one byte more ends the connection, and so does text that is none."""
+    """The longest message passes; one byte more ends the connection, and so does text that is not UTF-8."""
     async with connect(url, max_size=None) as socket:
         await socket.send(b"x" * (1 << 20))
         assert len(await socket.recv()) == 1 << 20
@@ -133,13 +133,13 @@ async def sizes():
                 await socket.recv()
                 raise AssertionError("it is to be closed")
             except ConnectionClosed as closed:
-                # If the server has hung up before it read all, which is too long, its last word may be lost on the way.
+                # The server may close before it has read the whole message, so its close frame may be lost.
                 is_lost = closed.rcvd is None and code == 1009
                 assert is_lost or closed.rcvd.code == code, closed
 
 
 async def unread():
-    """For a client that does not read nothing piles up, and what it sends is read all the same."""
+    """If a client does not read, no answers pile up, and the server still reads its messages."""
     async with connect(url, ping_interval=None) as socket:
         socket.transport.pause_reading()
         for _ in range(20_000):
@@ -151,7 +151,7 @@ async def unread():
 
 
 async def many():
-    """A hundred at once, each with a limit of its own."""
+    """A hundred connections at once have a limit each."""
 
     async def one(number):
         async with connect(url) as socket:
@@ -164,7 +164,7 @@ async def many():
 
 
 async def ending():
-    """The server says goodbye when it ends."""
+    """The server sends a close frame when it ends."""
     async with connect(url) as socket:
         await socket.send("hello")
         assert await socket.recv() == "hello"

@@ -8,7 +8,7 @@ use traffik_test_support::folder;
 
 use super::{Gateway, curl, refused};
 
-/// Asks the client's question of that name; see `websocket.py`.
+/// Runs the check of this name in `websocket.py`.
 fn client(gateway: &Gateway, question: &str) -> Command {
     let python = folder::target().join("python/bin/python3");
     assert!(python.exists(), "it must be there: scripts/install python3=python3 python:websockets==VERSION");
@@ -102,7 +102,7 @@ fn whoever_wants_no_websocket_is_told_what_is_there() {
 
 #[test]
 fn a_rate_of_messages_that_cannot_be_is_refused() {
-    for (options, told) in [
+    for (options, expected) in [
         (&["--ws-rate", "many"][..], "--ws-rate"),
         (&["--ws-rate", "100000/s", "--strategy", "sliding-log", "--rate", "1/s"], "--ws-rate 100000/s: "),
         (&["--ws-action", "close"], "--ws-rate"),
@@ -110,6 +110,6 @@ fn a_rate_of_messages_that_cannot_be_is_refused() {
         (&["--ws-rate", "1/s", "--upstream", "http://localhost"], "cannot be used with"),
     ] {
         let error = refused(options);
-        assert!(error.contains(told), "{options:?}: {error}");
+        assert!(error.contains(expected), "{options:?}: {error}");
     }
 }
