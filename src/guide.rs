@@ -47,6 +47,7 @@ guide!(
     all(feature = "redis", feature = "memcached", feature = "tokio", feature = "locks", feature = "http")
 );
 guide!(several, all(feature = "axum", feature = "tokio"));
+guide!(proxies, all(feature = "axum", feature = "tokio"));
 guide!(testing, all(feature = "manual", feature = "axum", feature = "laws", feature = "tokio"));
 guide!(own_strategy, all(feature = "laws", feature = "std"));
 guide!(extending, all(feature = "laws", feature = "locks", feature = "tokio"));
