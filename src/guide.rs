@@ -50,6 +50,7 @@ guide!(several, all(feature = "axum", feature = "tokio"));
 guide!(proxies, all(feature = "axum", feature = "tokio"));
 guide!(outgoing, all(feature = "manual", feature = "redis", feature = "reqwest", feature = "tower"));
 guide!(tokens, all(feature = "axum", feature = "tokio"));
+guide!(websockets, all(feature = "axum", feature = "tokio", feature = "websocket"));
 guide!(testing, all(feature = "manual", feature = "axum", feature = "laws", feature = "tokio"));
 guide!(own_strategy, all(feature = "laws", feature = "std"));
 guide!(extending, all(feature = "laws", feature = "locks", feature = "tokio"));
