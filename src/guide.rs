@@ -54,5 +54,6 @@ guide!(websockets, all(feature = "axum", feature = "tokio", feature = "websocket
 guide!(testing, all(feature = "manual", feature = "axum", feature = "laws", feature = "tokio"));
 guide!(own_strategy, all(feature = "laws", feature = "std"));
 guide!(extending, all(feature = "laws", feature = "locks", feature = "tokio"));
+guide!(failure, all(feature = "redis", feature = "axum", feature = "tokio", feature = "manual"));
 guide!(firmware, all(feature = "critical-section", feature = "embassy-time"));
 guide!(operating, all(feature = "redis-tls", feature = "tokio"));
