@@ -55,5 +55,6 @@ guide!(testing, all(feature = "manual", feature = "axum", feature = "laws", feat
 guide!(own_strategy, all(feature = "laws", feature = "std"));
 guide!(extending, all(feature = "laws", feature = "locks", feature = "tokio"));
 guide!(failure, all(feature = "redis", feature = "axum", feature = "tokio", feature = "manual"));
+guide!(coming_from, all(feature = "axum", feature = "tokio"));
 guide!(firmware, all(feature = "critical-section", feature = "embassy-time"));
 guide!(operating, all(feature = "redis-tls", feature = "tokio"));
