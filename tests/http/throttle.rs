@@ -246,7 +246,7 @@ async fn a_client_is_asked_for_by_request_and_by_key() {
     // Where the limit is a function of the request there is none for a key alone.
     throttle.set_strategy_by(|_| TokenBucket::new(rate!("5/h")));
     let error = throttle.client_for(by_key.key().clone()).check().await.unwrap_err();
-    assert!(error.to_string().contains("give the client one"));
+    assert!(error.to_string().contains("set it on the client"));
     let given = throttle.client_for(by_key.key().clone()).strategy(TokenBucket::new(rate!("9/h")));
     assert_eq!(given.peek().await.unwrap().limit(), 9);
 }

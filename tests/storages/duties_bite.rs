@@ -188,11 +188,11 @@ fn each_defect_is_caught_by_the_duty_it_offends() {
 fn a_limit_that_cannot_tell_is_refused() {
     for rate in [Rate::per_hour(0), Rate::per_hour(1), Rate::per_hour(2_000), Rate::UNLIMITED] {
         let broken = storage::every(&TokenBucket::new(rate), &Bytes::with(Defect::None)).unwrap_err();
-        assert!(broken.what.starts_with("this limit cannot tell"), "{broken}");
+        assert!(broken.what.starts_with("this strategy is unsuitable"), "{broken}");
     }
     let broken =
         storage::racers_admit_the_limit(&TokenBucket::new(rate!("5/h")), &Bytes::with(Defect::None), |_| {});
-    assert!(broken.unwrap_err().what.starts_with("nobody raced"));
+    assert!(broken.unwrap_err().what.starts_with("`race` did not call"));
 }
 
 /// A lock that lets everybody in.

@@ -72,7 +72,7 @@ fn what_is_no_state_on_redis_is_counted_and_warned_of_once() {
             server.command(&["DEL", "app:{other}"]);
         }
         assert_eq!(storage.corrupt(), 3 * 8);
-        lines.assert_one(&["namespace app on Redis", "whole limit", "namespace of its own"]);
+        lines.assert_one(&["namespace app on Redis", "whole limit", "its own namespace"]);
         assert!(!lines.get()[0].contains(SECRET));
     });
 }
@@ -133,7 +133,7 @@ fn what_is_no_state_on_memcached_is_counted_and_warned_of_once() {
             count += 3;
             assert_eq!(storage.corrupt(), count, "{bytes:?}");
         }
-        lines.assert_one(&["namespace app on Memcached", "whole limit", "namespace of its own"]);
+        lines.assert_one(&["namespace app on Memcached", "whole limit", "its own namespace"]);
         assert!(!lines.get()[0].contains(SECRET));
     });
 }

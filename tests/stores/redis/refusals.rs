@@ -95,7 +95,7 @@ fn each_refusal_has_its_kind_and_its_words() {
         refused(&open, ErrorKind::Denied, &["NOAUTH", "give a password"]).await;
         refused(&guarded.url_as("reader", "wrong"), ErrorKind::Denied, &["authentication failed"]).await;
         for user in ["reader", "scriptless", "timeless", "elsewhere"] {
-            refused(&guarded.url_as(user, "pass"), ErrorKind::Denied, &["give the user", "+evalsha"]).await;
+            refused(&guarded.url_as(user, "pass"), ErrorKind::Denied, &["grant the user", "+evalsha"]).await;
         }
         let mut gone = Redis::start();
         let url = gone.url();

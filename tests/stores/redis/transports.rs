@@ -364,13 +364,13 @@ fn a_function_that_sent_nothing_says_so() {
 fn what_is_of_no_use_is_refused() {
     let refused = |builder: RedisBuilder| builder.build().unwrap_err().to_string();
     let own = RedisStorage::url("redis://127.0.0.1").unwrap().timer(Smol::new());
-    assert!(refused(own).contains("leave out RedisBuilder::timer"));
+    assert!(refused(own).contains("remove RedisBuilder::timer"));
     let roots = rustls::RootCertStore::empty();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let tls = tls.unwrap().with_root_certificates(roots).with_no_client_auth();
     let handed = RedisStorage::commands(|_| std::future::pending()).tls(tls.clone());
-    assert!(refused(handed).contains("leave out RedisBuilder::tls"));
+    assert!(refused(handed).contains("remove RedisBuilder::tls"));
     let plain = RedisStorage::cluster(["redis://127.0.0.1"]).unwrap().tls(tls);
     assert!(refused(plain).contains("write rediss://HOST"));
 }
