@@ -213,7 +213,7 @@ async fn handlers_see_where_the_client_stands_and_throttles_who_it_is() {
     assert_eq!(ask_as("ann", "/").await, "");
     let strict = ask(&client, address, "/strict").await;
     assert_eq!(strict.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(strict.text().await.unwrap().contains("build the throttle with expose()"));
+    assert!(strict.text().await.unwrap().contains("build one with expose()"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

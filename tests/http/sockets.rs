@@ -190,7 +190,7 @@ async fn axum_is_limited_globally_and_by_route() {
     assert_eq!(body(ask(&client, address, "/free", &[]).await).await, "false");
     let strict = ask(&client, address, "/strict", &[]).await;
     assert_eq!(strict.status(), 500);
-    assert!(body(strict).await.contains("build the throttle with expose()"));
+    assert!(body(strict).await.contains("build one with expose()"));
     assert_eq!(ask(&client, address, "/", &[]).await.status(), 200);
     assert_eq!(ask(&client, address, "/", &[]).await.status(), 429);
 }

@@ -208,7 +208,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
 /// Parses the prefix of key names, by the rule of the strictest store.
 fn namespace(text: &str) -> Result<String, String> {
     if text.is_empty() {
-        return Err("the namespace is empty; take 1 to 64 letters, digits, or . : _ - @ /".to_owned());
+        return Err("the namespace is empty; use 1 to 64 letters, digits, or . : _ - @ /".to_owned());
     }
     let store = MemcachedStorage::url(Tokio, "memcached://localhost").map_err(message)?;
     store.namespace(text).build().map(|_| text.to_owned()).map_err(message)
