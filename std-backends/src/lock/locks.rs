@@ -89,7 +89,8 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
     }
 
     /// Takes a lock with `settings`, and otherwise as [`lock`](Self::lock) does. Values that `settings`
-    /// leaves open come from the settings of these locks.
+    /// leaves open come from the settings of these locks. A dropped future leaves what a dropped
+    /// [`lock`](Self::lock) leaves.
     ///
     /// # Errors
     ///
