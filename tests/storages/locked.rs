@@ -1,4 +1,4 @@
-//! `LockedStorage`, over a store that fails at will: what is charged, what is told, and who has the lock afterwards.
+//! `LockedStorage` over a store that fails at will: the charges, the answers, and who holds the lock afterwards.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// Colours that are told apart with any kind of sight, of M. Okabe and K. Ito.
+/// The colours of M. Okabe and K. Ito, which differ for every kind of colour vision.
 pub(crate) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(crate) const SKY: RGBColor = RGBColor(86, 180, 233);
 pub(crate) const ORANGE: RGBColor = RGBColor(230, 159, 0);

@@ -121,13 +121,13 @@ impl CompareAndSwap for Store {
 /// A task of an executor, which polls its future only when it was woken.
 struct Running<F: Future> {
     future: Option<Pin<Box<F>>>,
-    woken: Arc<WakeFlag>,
+    woken: Arc<TestWaker>,
     output: Option<F::Output>,
 }
 
-struct WakeFlag(AtomicBool);
+struct TestWaker(AtomicBool);
 
-impl Wake for WakeFlag {
+impl Wake for TestWaker {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -135,7 +135,7 @@ impl Wake for WakeFlag {
 
 impl<F: Future> Running<F> {
     fn new(future: F) -> Self {
-        let woken = Arc::new(WakeFlag(AtomicBool::new(true)));
+        let woken = Arc::new(TestWaker(AtomicBool::new(true)));
         Self { future: Some(Box::pin(future)), woken, output: None }
     }
 

@@ -1,4 +1,4 @@
-//! `Instrumented`, over a store that goes as it is told, in virtual time: what is told of its calls.
+//! `Instrumented` over a scripted store, in virtual time: the events and counters of its calls.
 
 use std::future::Future;
 use std::pin::pin;
