@@ -1,4 +1,4 @@
-//! `LockedStorage` over a store that fails at will: the charges, the answers, and who holds the lock afterwards.
+//! `LockedStorage` over a store that fails at will: the charges, the answers, and the holder of the lock.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -28,8 +28,8 @@ mod tests;
 ///   instance without demand in the previous window has only the rest, and has a share from the next window
 ///   on: a denial is recorded as demand, once per window.
 ///
-/// Altogether a window never admits more than `L`. An instance that asked in one window gets its share of the next,
-/// however much others ask for, and an instance that is alone gets all of it. A window admits all of `L` if
+/// Altogether a window never admits more than `L`. An instance that asked in one window gets its share of the
+/// next, however much others ask for, and an instance that is alone gets all of it. A window admits all of `L` if
 /// instances that asked in the previous window ask for it with a cost of 1. A share that is rounded down to 0
 /// (more instances than `L`) leaves the instance the unassigned rest.
 ///
