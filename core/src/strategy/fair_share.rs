@@ -29,9 +29,9 @@ mod tests;
 ///   on: a denial is recorded as demand, once per window.
 ///
 /// Altogether a window never admits more than `L`. An instance that asked in one window gets its share of the
-/// next, however much others ask for, and an instance that is alone gets all of it. A window admits all of `L` if
-/// instances that asked in the previous window ask for it with a cost of 1. A share that is rounded down to 0
-/// (more instances than `L`) leaves the instance the unassigned rest.
+/// next, however much others ask for, and an instance that is alone gets all of it. A window admits all of
+/// `L` if instances that asked in the previous window ask for it with a cost of 1. A share that is rounded
+/// down to 0 (more instances than `L`) leaves the instance the unassigned rest.
 ///
 /// There is room for `N` instances with demand in this window or the last. Instances beyond `N` share one
 /// more row, `other`, as one instance, until none of them has had demand for a whole window.
