@@ -4,7 +4,7 @@
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(docsrs, doc(auto_cfg(hide(target_has_atomic, values("ptr")))))]
+#![cfg_attr(docsrs, doc(auto_cfg(hide(target_has_atomic = "ptr"))))]
 #![cfg_attr(not(feature = "std"), no_std)]
 
 // Each item that users name is listed, so that these docs show its page with the features that it needs. The
