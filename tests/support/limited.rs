@@ -40,6 +40,9 @@ impl Count {
         let began = Instant::now();
         let answer = limiter.check(key).await;
         assert!(began.elapsed() < DEADLINE + SLACK, "a call took {:?}", began.elapsed());
+        if let Err(failure) = &answer {
+            println!("{failure}");
+        }
         let (count, kind) = match answer {
             Ok(verdict) if verdict.outcome().is_allowed() => (&self.admitted, None),
             Ok(_) => (&self.denied, None),

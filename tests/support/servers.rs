@@ -18,6 +18,7 @@ mod redis;
 mod resp;
 mod sentinel;
 mod server;
+mod sockets;
 mod wait;
 
 pub use cluster::Cluster;

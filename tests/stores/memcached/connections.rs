@@ -50,9 +50,7 @@ fn idle_connections_may_be_closed() {
             }
         };
         all().await;
-        let open = || count(&server, &["curr_connections"]);
-        let before = open();
-        until(LONG * 2, "idle connections are closed", || open() + 3 < before || open() <= 3);
+        server.until_disconnected();
         all().await;
         for _ in 0..3 {
             server.stop();

@@ -31,8 +31,6 @@ fn alone<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-const KILL: [&str; 4] = ["CLIENT", "KILL", "TYPE", "normal"];
-
 /// Nothing was sent on a connection that was closed while it lay idle, so every hit counts, and once.
 #[test]
 fn a_connection_that_was_closed_while_idle_costs_no_hit() {
@@ -41,12 +39,12 @@ fn a_connection_that_was_closed_while_idle_costs_no_hit() {
         let adaptive = AsyncLimiter::new(Adaptive::new(Rate::per_week(30)), storage());
         let lock = storage().lock();
         for turn in 0..20 {
-            let _ = redis.command(&KILL);
+            redis.disconnect();
             assert_eq!(count.check(&limiter, "k").await, None, "turn {turn}");
-            let _ = redis.command(&KILL);
+            redis.disconnect();
             assert_eq!(count.check(&adaptive, "a").await, None, "turn {turn}");
             let grant = lock.try_acquire(b"name", Ttl::new(Duration::from_secs(60)).unwrap()).await.unwrap();
-            let _ = redis.command(&KILL);
+            redis.disconnect();
             assert!(lock.release(grant.expect("it is free")).await.unwrap(), "turn {turn}");
         }
         assert_eq!(count.get(), [40, 0, 0, 0]);
@@ -67,7 +65,7 @@ fn a_connection_that_was_closed_while_idle_costs_no_hit() {
 #[test]
 fn a_node_of_a_cluster_and_a_master_may_close_idle_connections_too() {
     let cluster = Cluster::start();
-    let kill = || cluster.nodes.iter().for_each(|node| drop(node.command(&KILL)));
+    let kill = || cluster.nodes.iter().for_each(Redis::disconnect);
     alone(async {
         let storage = quiet(RedisStorage::cluster(cluster.urls()).unwrap()).build().unwrap();
         let (limiter, count) = (AsyncLimiter::new(weekly(1), storage), Count::default());
@@ -83,8 +81,8 @@ fn a_node_of_a_cluster_and_a_master_may_close_idle_connections_too() {
         let (limiter, count) =
             (AsyncLimiter::new(weekly(30), quiet(storage).build().unwrap()), Count::default());
         for _ in 0..20 {
-            sentinel.master().command(&KILL);
-            let _ = sentinel.ask(&KILL);
+            sentinel.master().disconnect();
+            let _ = sentinel.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
             assert_eq!(count.check(&limiter, "k").await, None);
         }
         assert_eq!(count.get(), [20, 0, 0, 0]);

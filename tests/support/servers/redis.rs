@@ -8,6 +8,7 @@ use super::identity::Identity;
 use super::ports::BUS;
 use super::resp::{Client, Reply};
 use super::server::{Program, Server};
+use super::sockets;
 
 pub type Redis = Server<RedisOptions>;
 
@@ -172,6 +173,15 @@ impl Redis {
     /// Asks over a connection of its own, as the user `default`.
     pub fn command(&self, words: &[impl AsRef<[u8]>]) -> Reply {
         self.client().ask(words).unwrap()
+    }
+
+    /// Closes the connections of all clients, and waits until the clients can see that.
+    pub fn disconnect(&self) {
+        self.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        self.until_disconnected();
+        if self.program().secured.is_some() {
+            sockets::until_closed(self.secured_port());
+        }
     }
 
     /// The value of a field of `INFO`.

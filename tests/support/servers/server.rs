@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::directory::Directory;
-use super::ports;
 use super::process::Process;
 use super::wait::{SOON, until};
+use super::{ports, sockets};
 
 /// Where a server's own output goes, in its directory.
 const LOG: &str = "log";
@@ -81,13 +81,23 @@ impl<P: Program> Server<P> {
         process.signal("CONT");
         process.signal("TERM");
         process.wait();
-        self.process = None;
+        self.ended();
     }
 
     /// Ends it without warning, as a crash does.
     pub fn kill(&mut self) {
         self.running().kill();
+        self.ended();
+    }
+
+    fn ended(&mut self) {
         self.process = None;
+        self.until_disconnected();
+    }
+
+    /// Waits until this process sees that all its connections to the server are closed.
+    pub fn until_disconnected(&self) {
+        sockets::until_closed(self.port);
     }
 
     /// Starts it at the same port in the same directory, after `stop` or `kill`.
