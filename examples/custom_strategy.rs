@@ -64,7 +64,7 @@ impl Strategy for Pause {
         };
         let left = u32::from(closed == 0);
         match hit.cost {
-            0 => Decision::allow(1, left, wait(closed)).recorded(false),
+            0 => Decision::allow(1, left, wait(closed)).with_dirty(false),
             1 if closed == 0 => {
                 *state = Last(Some(at));
                 Decision::allow(1, 0, wait(self.micros())).with_receipt(Receipt::new(at))

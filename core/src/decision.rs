@@ -220,8 +220,8 @@ impl Decision {
     }
 
     /// Sets whether the decision changed the state, which then has to be written back.
-    pub const fn recorded(mut self, recorded: bool) -> Self {
-        self.recorded = recorded;
+    pub const fn with_dirty(mut self, is_dirty: bool) -> Self {
+        self.recorded = is_dirty;
         self
     }
 

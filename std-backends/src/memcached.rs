@@ -108,7 +108,7 @@ use window::Window;
 ///
 /// A connection that the server closed while it was idle fails no call: a command that was not sent goes out
 /// on another connection. A connection unused for 5 seconds is first probed. If a server accepts fewer
-/// connections than [`connections`](MemcachedBuilder::connections) allows, all calls share those.
+/// connections than [`max_connections`](MemcachedBuilder::max_connections) allows, all calls share those.
 ///
 /// # Several servers
 ///

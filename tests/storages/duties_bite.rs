@@ -151,7 +151,7 @@ fn failed_with(defect: Defect) -> Vec<&'static str> {
         ("refund_takes_back", storage::refund_takes_back(&limit, &fresh())),
         ("reset_starts_afresh", storage::reset_starts_afresh(&limit, &fresh())),
         ("peek_is_free", storage::peek_is_free(&limit, &fresh())),
-        ("load_tells_the_state", storage::load_tells_the_state(&limit, &fresh())),
+        ("load_returns_the_state", storage::load_returns_the_state(&limit, &fresh())),
         ("racers_admit_the_limit", storage::racers_admit_the_limit(&limit, &racing, race)),
         ("corrupt_is_never_seen", storage::corrupt_is_never_seen(&limit, &corrupt, plant)),
     ];
@@ -167,7 +167,7 @@ fn each_defect_is_caught_by_the_duty_it_offends() {
         (Defect::IgnoresRefunds, "refund_takes_back"),
         (Defect::IgnoresResets, "reset_starts_afresh"),
         (Defect::ChargesPeeks, "peek_is_free"),
-        (Defect::LoadsNothing, "load_tells_the_state"),
+        (Defect::LoadsNothing, "load_returns_the_state"),
         (Defect::LosesARace, "racers_admit_the_limit"),
         (Defect::FailsOnCorruptBytes, "corrupt_is_never_seen"),
         (Defect::ForgetsTooEarly, "agrees"),
@@ -181,7 +181,7 @@ fn each_defect_is_caught_by_the_duty_it_offends() {
     assert_eq!(failed_with(Defect::DeniesWithAWrite), ["denial_writes_nothing"]);
     assert_eq!(failed_with(Defect::FoldsNames), ["keys_are_apart"]);
     assert_eq!(failed_with(Defect::FailsOnCorruptBytes), ["corrupt_is_never_seen"]);
-    assert_eq!(failed_with(Defect::LoadsNothing), ["load_tells_the_state"]);
+    assert_eq!(failed_with(Defect::LoadsNothing), ["load_returns_the_state"]);
 }
 
 #[test]

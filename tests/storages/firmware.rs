@@ -112,7 +112,7 @@ fn the_storage_of_one_key_has_done_its_duties() {
         storage::refund_takes_back(strategy, one)?;
         storage::reset_starts_afresh(strategy, one)?;
         storage::peek_is_free(strategy, one)?;
-        storage::load_tells_the_state(strategy, one)?;
+        storage::load_returns_the_state(strategy, one)?;
         storage::denial_writes_nothing(strategy, one, || 0)?;
         storage::clock_may_be_set_back(strategy, one, |now| clock.set(now))
     }

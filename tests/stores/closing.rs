@@ -92,7 +92,7 @@ fn memcached() {
             let proxy = Proxy::to(memcached.address());
             let storage = MemcachedStorage::servers(Tokio, [proxy.address().to_string()]);
             // Fewer than there are calls, most of which hence wait for their turn.
-            (proxy, storage.connections(4).timeout(LONG).build().unwrap())
+            (proxy, storage.max_connections(4).timeout(LONG).build().unwrap())
         };
         let (proxy, storage) = made();
         let window = FixedWindow::new(Rate::per_week(10));

@@ -329,8 +329,8 @@ fn what_cannot_be_is_told_before_anything_is_asked() {
         (of(&["a"]).connect_timeout(Duration::ZERO).build(), "5 s"),
         (of(&["a"]).namespace("a b").build(), "1 to 64 letters"),
         (of(&["a"]).timeout(Duration::ZERO).build(), "500 ms"),
-        (of(&["a"]).connections(2).kept(3).build(), "3 connections cannot be kept of at most 2"),
-        (of(&["a"]).connections(0).kept(0).build(), "keep 1 of 16"),
+        (of(&["a"]).max_connections(2).min_idle(3).build(), "3 connections cannot be kept of at most 2"),
+        (of(&["a"]).max_connections(0).min_idle(0).build(), "keep 1 of 16"),
     ] {
         let failure = wrong.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Invalid);

@@ -52,7 +52,7 @@ impl Bare {
 
 pub(crate) fn side_by_side(report: &mut Report, runtime: &Runtime, address: &str, tasks: u64) {
     let storage = || {
-        let storage = MemcachedStorage::servers(Tokio, [address]).connections(CONNECTIONS);
+        let storage = MemcachedStorage::servers(Tokio, [address]).max_connections(CONNECTIONS);
         storage.timeout(DEADLINE).build().expect("a storage")
     };
     let window = Arc::new(AsyncLimiter::new(FixedWindow::new(Rate::per_minute(100_000)), storage()));

@@ -36,7 +36,7 @@ fn a_wrapper_changes_what_it_knows_better() {
     assert_eq!(allowed.with_reserve(4), Decision::allow(6, 3, SECOND));
     assert_eq!(allowed.with_reserve(8), Decision::allow(2, 0, SECOND));
     assert_eq!(allowed.with_reset_after(SECOND * 2), Decision::allow(10, 7, SECOND * 2));
-    let denied = allowed.with_outcome(Outcome::Deny { retry_after: SECOND }).recorded(false);
+    let denied = allowed.with_outcome(Outcome::Deny { retry_after: SECOND }).with_dirty(false);
     assert_eq!(denied, Decision::deny(10, 7, SECOND, SECOND));
     assert_eq!(denied.with_outcome(Outcome::Never), Decision::never(10, 7, SECOND));
     assert_eq!(Decision::unlimited().with_reserve(1), Decision::unlimited());

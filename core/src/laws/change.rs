@@ -107,8 +107,8 @@ pub fn change_is_settled<S: Bounds + Scale>(strategy: &S, other: &S, run: &[Step
             one(before).advance(&mut advanced, class, step.at);
         }
         last = Some((is_first, step.class));
-        let verdict = one(is_first).decide(&mut kept, &step.hit(), step.at).recorded(false);
-        let expected = one(is_first).decide(&mut advanced, &step.hit(), step.at).recorded(false);
+        let verdict = one(is_first).decide(&mut kept, &step.hit(), step.at).with_dirty(false);
+        let expected = one(is_first).decide(&mut advanced, &step.hit(), step.at).with_dirty(false);
         expect(verdict == expected, 12, at, "time before a change did not count at the old rate")?;
     }
     Ok(())

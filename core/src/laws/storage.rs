@@ -22,7 +22,7 @@
 //! | a refund takes back what its receipt says | [`refund_takes_back`] | |
 //! | a reset starts a key fresh | [`reset_starts_afresh`] | |
 //! | a peek charges nothing | [`peek_is_free`] | |
-//! | a load returns the state | [`load_tells_the_state`] | |
+//! | a load returns the state | [`load_returns_the_state`] | |
 //! | racers for one key admit exactly the limit | [`racers_admit_the_limit`] | threads |
 //! | a clock that was set back locks no key out | [`clock_may_be_set_back`] | how to set the clock |
 //! | bytes that are no state count as a key never seen | [`corrupt_is_never_seen`] | how to write them |
@@ -52,7 +52,7 @@ pub fn every<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> LawResult 
     refund_takes_back(strategy, storage)?;
     reset_starts_afresh(strategy, storage)?;
     peek_is_free(strategy, storage)?;
-    load_tells_the_state(strategy, storage)?;
+    load_returns_the_state(strategy, storage)?;
     denial_writes_nothing(strategy, storage, || 0)
 }
 
@@ -130,7 +130,7 @@ pub fn peek_is_free<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> Law
 /// # Errors
 ///
 /// Fails if this law is broken, or if the storage fails.
-pub fn load_tells_the_state<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> LawResult {
+pub fn load_returns_the_state<S: Strategy>(strategy: &S, storage: &impl Storage<S>) -> LawResult {
     const KEY: &[u8] = b"traffik law 11: loaded";
     let direct = SyncSubject::new(strategy, storage);
     let (now, mut state) = (direct.now.get(), S::State::default());

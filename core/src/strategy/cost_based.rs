@@ -271,7 +271,7 @@ impl Strategy for CostBased {
         // From here on the refill differs, and so does the time until the bucket is full.
         let (nothing, meter) = (Hit { cost: 0, ..*hit }, self.of_state(state));
         state.level = state.level.at_pace(meter.pace());
-        with_open_receipt(meter.decide(&mut state.level, &nothing, now, (self.burst, 0)).recorded(true))
+        with_open_receipt(meter.decide(&mut state.level, &nothing, now, (self.burst, 0)).with_dirty(true))
     }
 
     /// Takes tokens without changing the mean, which is that of admitted hits.

@@ -183,7 +183,7 @@ impl Strategy for LeakyBucketQueue {
     fn decide(&self, state: &mut QueueState, hit: &Hit, now: Timestamp) -> Decision {
         let (decision, is_changed) =
             self.change(state, now, |level| self.meter.decide_in_turn(level, hit, now));
-        if is_changed { decision.recorded(true) } else { decision }
+        if is_changed { decision.with_dirty(true) } else { decision }
     }
 
     fn charge(&self, state: &mut QueueState, hit: &Hit, now: Timestamp) {

@@ -164,7 +164,7 @@ impl<const N: usize, const TAG: u8> Shares<N, TAG> {
             member.next_weight = sharing.weight();
             *self = table;
         }
-        figures(&table, available).deny(opens(&table, hit.cost)).recorded(is_news)
+        figures(&table, available).deny(opens(&table, hit.cost)).with_dirty(is_news)
     }
 
     pub(crate) fn charge<S: SharedLimit>(&mut self, sharing: &S, hit: &Hit, now: Timestamp) {

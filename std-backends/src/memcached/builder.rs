@@ -39,7 +39,7 @@ use crate::util::warning::{self, LogWriter, Warning};
 /// # fn example(runtime: impl Connect) -> Result<(), traffik::storage::BackendError> {
 /// let servers = ["cache-a=10.0.0.7:11211", "cache-b=10.0.0.8:11211"];
 /// let builder = MemcachedStorage::servers(runtime, servers).namespace("api");
-/// let storage = builder.timeout(Duration::from_millis(100)).connections(32).build()?;
+/// let storage = builder.timeout(Duration::from_millis(100)).max_connections(32).build()?;
 /// assert_eq!(storage.nodes().len(), 2); // by name, and none of them has a fault yet
 /// # Ok(())
 /// # }
@@ -120,15 +120,15 @@ impl<R: Connect> MemcachedBuilder<R> {
 
         /// Sets the most connections to each server. Defaults to 16. A connection serves one call at a time;
         /// a call that finds none free waits for its turn.
-        pub const fn connections(most: usize) => settings.size = most;
+        pub const fn max_connections(most: usize) => settings.size = most;
 
         /// Sets how many connections to each server stay open while idle. Defaults to 1.
         /// [`ready`](MemcachedStorage::ready) begins to open them.
-        pub const fn kept(least: usize) => settings.minimum = least;
+        pub const fn min_idle(least: usize) => settings.minimum = least;
 
-        /// Sets how long connections beyond [`kept`](Self::kept) may be idle. Defaults to a minute. The
+        /// Sets how long connections beyond [`min_idle`](Self::min_idle) may be idle. Defaults to a minute. The
         /// storage closes those that were idle for longer when a call returns a connection.
-        pub const fn idle(idle: Duration) => settings.idle = idle;
+        pub const fn idle_timeout(timeout: Duration) => settings.idle = timeout;
 
         /// Sets the most callers that may wait for each key in
         /// [`until_ready`](traffik_core::AsyncLimiter::until_ready). A caller beyond that fails at once, with

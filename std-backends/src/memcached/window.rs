@@ -13,9 +13,9 @@ pub(super) struct Window {
     period: u64,
     anchor: u64,
     limit: u32,
-    /// The cost that a hit of cost 1 has to fit as (`asked`), and the cost that it books.
-    asked: u32,
-    booked: u32,
+    /// The cost that a hit of cost 1 has to fit as, and the cost that it charges.
+    cost: u32,
+    charge: u32,
 }
 
 impl Window {
@@ -26,8 +26,8 @@ impl Window {
         let complete = strategy.parts_of(&one, &mut |part| match part.formula {
             ScriptFormula::Unlimited => {}
             ScriptFormula::Window { period, anchor, .. } => {
-                let (asked, booked) = (part.asked, part.booked);
-                let this = Self { period, anchor, limit: 0, asked, booked };
+                let (cost, charge) = (part.cost, part.charge);
+                let this = Self { period, anchor, limit: 0, cost, charge };
                 alike &= *window.get_or_insert(this) == this;
                 // Limits of different hours share one state, so only the last of them counts one.
                 states += u32::from(part.hours.is_none_or(|hours| hours.more == 0));
@@ -41,7 +41,7 @@ impl Window {
 
     /// Returns the count after one hit, or `None` if the server cannot count for this limit.
     pub(super) fn first(&self, now: Timestamp) -> Option<WindowCount> {
-        let period = Period::of(self.period).filter(|_| (self.asked, self.booked) == (1, 1))?;
+        let period = Period::of(self.period).filter(|_| (self.cost, self.charge) == (1, 1))?;
         WindowCount::first(self.limit, period, self.anchor, now)
     }
 
@@ -87,8 +87,8 @@ impl Window {
         at: Timestamp,
     ) -> S::State {
         let mut state = S::State::default();
-        // used counts booked units: cost = ⌈used / booked⌉, rounded up so that nothing is granted.
-        let cost = count.used().div_ceil(self.booked.max(1));
+        // used counts charged units: cost = ⌈used / charge⌉, rounded up so that nothing is granted.
+        let cost = count.used().div_ceil(self.charge.max(1));
         if cost > 0 {
             let hit = Hit::new(S::Cost::uniform(cost)).with_class(class);
             strategy.charge(&mut state, &hit, at);

@@ -262,8 +262,8 @@ impl ScriptRequest {
             self.arguments.add(from);
             self.arguments.add(to);
         }
-        self.arguments.add(part.asked);
-        self.arguments.add(part.booked);
+        self.arguments.add(part.cost);
+        self.arguments.add(part.charge);
         numbers.iter().for_each(|number| self.arguments.add(number));
         true
     }

@@ -160,12 +160,12 @@ impl Strategy for Bucket {
                 _ => {}
             }
             return Decision::allow(self.burst, left, reset)
-                .recorded(is_changed)
+                .with_dirty(is_changed)
                 .with_receipt(Receipt::new(at));
         }
         let busy = self.defect == Defect::NeverWhileInUse && lack + cost > room;
         if cost > self.burst() || busy {
-            return Decision::never(self.burst, left, reset).recorded(is_changed);
+            return Decision::never(self.burst, left, reset).with_dirty(is_changed);
         }
         let unseen = self.defect == Defect::FreshKeyWaits && *state == Filling::default() && hit.cost > 1;
         if lack + cost > room || unseen {
@@ -182,7 +182,7 @@ impl Strategy for Bucket {
                 _ => {}
             }
             let charged = self.defect == Defect::ChargesDenials || is_changed;
-            return Decision::deny(self.burst, left, Duration::from_micros(wait), reset).recorded(charged);
+            return Decision::deny(self.burst, left, Duration::from_micros(wait), reset).with_dirty(charged);
         }
         let lack = lack + cost;
         *state = self.filling(at, lack, state.beyond);

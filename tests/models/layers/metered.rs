@@ -88,7 +88,7 @@ fn an_observer_of_ones_own_sees_the_failure() {
 
     impl CallObserver for Last {
         fn called(&self, call: &CallEvent<'_>) {
-            *self.0.lock().unwrap() = Some((call.ended, call.failure.unwrap().to_string()));
+            *self.0.lock().unwrap() = Some((call.result, call.failure.unwrap().to_string()));
         }
     }
 

@@ -51,7 +51,7 @@ impl Scene {
     /// A storage of one connection, so that all is said in one order.
     fn storage(&self, namespace: &str) -> Storage {
         let storage = MemcachedStorage::servers(Tokio, [self.recorder.address().to_string()]);
-        let storage = storage.namespace(namespace).clock(self.clock.clone()).connections(1).kept(1);
+        let storage = storage.namespace(namespace).clock(self.clock.clone()).max_connections(1).min_idle(1);
         storage.timeout(Duration::from_secs(10)).build().unwrap()
     }
 

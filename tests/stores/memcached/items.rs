@@ -121,7 +121,8 @@ fn connections_are_as_many_as_was_said() {
         }
         let limiter = |idle: Duration| {
             let storage = MemcachedStorage::servers(Tokio, [server.address().to_string()]);
-            let storage = storage.connections(5).kept(2).idle(idle).timeout(Duration::from_secs(5));
+            let storage =
+                storage.max_connections(5).min_idle(2).idle_timeout(idle).timeout(Duration::from_secs(5));
             AsyncLimiter::new(FixedWindow::new(Rate::per_week(1)), storage.build().unwrap())
         };
         let settled = async |expected: u64| {

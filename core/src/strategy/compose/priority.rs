@@ -231,7 +231,7 @@ impl<S: Strategy<Cost = u32, Verdict = Decision>, const N: usize> Strategy for P
         let reserve = if hit.cost == 0 { 0 } else { self.reserve(hit.class) };
         let Some(cost) = hit.cost.checked_add(reserve) else { return false };
         self.strategy.parts_of(&Hit { cost, ..*hit }, &mut |part| {
-            visit(ScriptLimit { booked: part.booked.saturating_sub(reserve), ..part });
+            visit(ScriptLimit { charge: part.charge.saturating_sub(reserve), ..part });
         })
     }
 

@@ -96,18 +96,18 @@ pub enum ScriptFormula {
 /// ```
 /// use traffik::{FixedWindow, Hit, Strategy, rate};
 ///
-/// let mut asked = 0;
-/// let complete = FixedWindow::new(rate!("5/s")).parts_of(&Hit::new(3), &mut |limit| asked = limit.asked);
-/// assert!(complete && asked == 3);
+/// let mut cost = 0;
+/// let complete = FixedWindow::new(rate!("5/s")).parts_of(&Hit::new(3), &mut |limit| cost = limit.cost);
+/// assert!(complete && cost == 3);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScriptLimit {
     /// The arithmetic of the limit.
     pub formula: ScriptFormula,
     /// The cost that has to fit. 0 always does.
-    pub asked: u32,
-    /// The cost to charge if all limits admit; at most `asked`. A charge of 0 leaves the state unchanged.
-    pub booked: u32,
+    pub cost: u32,
+    /// The cost to charge if all limits admit; at most `cost`. A charge of 0 leaves the state unchanged.
+    pub charge: u32,
     /// The encoding of the state.
     pub inline: StateNesting,
     /// The hours in which it decides, if it depends on the hour.
@@ -187,8 +187,8 @@ impl ScriptLimit {
     pub(crate) const fn unlimited() -> Self {
         Self {
             formula: ScriptFormula::Unlimited,
-            asked: 0,
-            booked: 0,
+            cost: 0,
+            charge: 0,
             inline: StateNesting::NONE,
             hours: None,
         }
@@ -196,7 +196,7 @@ impl ScriptLimit {
 
     /// Returns a limit in which the cost of the hit has to fit, and is charged.
     pub(crate) const fn new(formula: ScriptFormula, hit: &Hit) -> Self {
-        Self { formula, asked: hit.cost, booked: hit.cost, inline: StateNesting::NONE, hours: None }
+        Self { formula, cost: hit.cost, charge: hit.cost, inline: StateNesting::NONE, hours: None }
     }
 
     /// Reports whether this is the last limit that is shown of one state.

@@ -56,24 +56,24 @@ struct CallTotals {
 impl CallCounters {
     /// Returns the number of calls of this operation with this result.
     #[must_use]
-    pub fn count(&self, operation: Operation, ended: CallResult) -> u64 {
-        self.of(operation, ended).map_or(0, |counts| counts.calls.load(Ordering::Relaxed))
+    pub fn count(&self, operation: Operation, result: CallResult) -> u64 {
+        self.of(operation, result).map_or(0, |counts| counts.calls.load(Ordering::Relaxed))
     }
 
     /// Returns the total duration of the calls of this operation with this result.
     #[must_use]
-    pub fn took(&self, operation: Operation, ended: CallResult) -> Duration {
-        let micros = self.of(operation, ended).map_or(0, |counts| counts.micros.load(Ordering::Relaxed));
+    pub fn took(&self, operation: Operation, result: CallResult) -> Duration {
+        let micros = self.of(operation, result).map_or(0, |counts| counts.micros.load(Ordering::Relaxed));
         Duration::from_micros(micros)
     }
 
     /// Iterates over the operations and results that occurred, with their number of calls and total
     /// duration.
     pub fn iter(&self) -> impl Iterator<Item = (Operation, CallResult, u64, Duration)> {
-        let pairs = Operation::ALL.into_iter().flat_map(|it| CallResult::ALL.map(|ended| (it, ended)));
+        let pairs = Operation::ALL.into_iter().flat_map(|it| CallResult::ALL.map(|result| (it, result)));
         pairs
-            .map(|(operation, ended)| {
-                (operation, ended, self.count(operation, ended), self.took(operation, ended))
+            .map(|(operation, result)| {
+                (operation, result, self.count(operation, result), self.took(operation, result))
             })
             .filter(|(_, _, count, _)| *count > 0)
     }
@@ -86,8 +86,8 @@ impl CallCounters {
     ///
     /// let calls = CallCounters::default();
     /// for (node, calls) in calls.nodes() {
-    ///     for (operation, ended, count, _) in calls.iter() {
-    ///         println!("{node}: {count} times {} was {}", operation.name(), ended.name());
+    ///     for (operation, result, count, _) in calls.iter() {
+    ///         println!("{node}: {count} times {} was {}", operation.name(), result.name());
     ///     }
     /// }
     /// assert_eq!(calls.nodes().count(), 0); // a storage that is a single node has none
@@ -98,15 +98,15 @@ impl CallCounters {
         nodes.into_iter()
     }
 
-    fn of(&self, operation: Operation, ended: CallResult) -> Option<&CallTotals> {
+    fn of(&self, operation: Operation, result: CallResult) -> Option<&CallTotals> {
         let by_end = self.0.whole.get(Operation::ALL.iter().position(|it| *it == operation)?)?;
         // A kind of a later version counts as the last one, `Other`.
-        let at = CallResult::ALL.iter().position(|it| *it == ended).unwrap_or(CallResult::ALL.len() - 1);
+        let at = CallResult::ALL.iter().position(|it| *it == result).unwrap_or(CallResult::ALL.len() - 1);
         by_end.get(at)
     }
 
     fn add(&self, call: &CallEvent<'_>) {
-        if let Some(counts) = self.of(call.operation, call.ended) {
+        if let Some(counts) = self.of(call.operation, call.result) {
             // Relaxed: each number is a total of its own.
             counts.calls.fetch_add(1, Ordering::Relaxed);
             let micros = u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX);
@@ -132,7 +132,8 @@ impl Default for CallCounters {
 
 impl fmt::Debug for CallCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries = self.iter().map(|(it, ended, count, took)| ((it.name(), ended.name()), (count, took)));
+        let entries =
+            self.iter().map(|(it, result, count, took)| ((it.name(), result.name()), (count, took)));
         f.debug_map().entries(entries).finish()
     }
 }

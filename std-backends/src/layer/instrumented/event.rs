@@ -50,7 +50,7 @@ impl<F: Fn(&CallEvent<'_>) + Send + Sync> CallObserver for F {
 /// use traffik::layer::{CallEvent, CallResult};
 ///
 /// fn is_slow_denial(call: &CallEvent<'_>) -> bool {
-///     call.ended == CallResult::Denied && call.took.as_millis() > 50
+///     call.result == CallResult::Denied && call.took.as_millis() > 50
 /// }
 /// # let _ = is_slow_denial;
 /// ```
@@ -60,7 +60,7 @@ pub struct CallEvent<'a> {
     /// The operation.
     pub operation: Operation,
     /// The result.
-    pub ended: CallResult,
+    pub result: CallResult,
     /// The duration of the call, in whole microseconds.
     pub took: Duration,
     /// The [node](traffik_core::storage::AsyncStorage::node) that keeps the key, or all of the keys. `None`
@@ -116,9 +116,9 @@ impl Operation {
 /// use traffik::ErrorKind;
 /// use traffik::layer::CallResult;
 ///
-/// let ended = CallResult::Failed(ErrorKind::Timeout);
-/// assert!(ended.is_failure());
-/// assert_eq!(ended.name(), "failed_timeout"); // as a label of a metric
+/// let result = CallResult::Failed(ErrorKind::Timeout);
+/// assert!(result.is_failure());
+/// assert_eq!(result.name(), "failed_timeout"); // as a label of a metric
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -103,21 +103,21 @@ impl<T> Instrumented<T> {
         operation: Operation,
         node: Option<Arc<str>>,
         call: impl FnOnce() -> Reply<A>,
-        ended: impl FnOnce(&A) -> CallResult + Send + 'static,
+        result: impl FnOnce(&A) -> CallResult + Send + 'static,
     ) -> Reply<A> {
         // The node is asked for before the call: afterwards another one may keep the key.
         let timed = self.begin(operation, node);
         let reply = call();
         // A ready answer is reported here, without boxing the reply.
         if let Reply::Ready(Some(answer)) = &reply {
-            timed.answered(answer, ended);
+            timed.answered(answer, result);
             return reply;
         }
         // The answer takes the call out. A reply dropped before that reports `Dropped`.
         let mut pending = PendingCall(Some(timed));
         reply.inspect(move |answer| {
             if let Some(timed) = pending.0.take() {
-                timed.answered(answer, ended);
+                timed.answered(answer, result);
             }
         })
     }
@@ -132,20 +132,20 @@ struct TimedCall {
 }
 
 impl TimedCall {
-    fn answered<A>(self, answer: &Result<A, BackendError>, ended: impl FnOnce(&A) -> CallResult) {
+    fn answered<A>(self, answer: &Result<A, BackendError>, result: impl FnOnce(&A) -> CallResult) {
         match answer {
-            Ok(answer) => self.report(ended(answer), None),
+            Ok(answer) => self.report(result(answer), None),
             Err(failure) => self.report(CallResult::Failed(failure.kind()), Some(failure)),
         }
     }
 
-    fn report(&self, ended: CallResult, failure: Option<&BackendError>) {
+    fn report(&self, result: CallResult, failure: Option<&BackendError>) {
         // A clock that stepped back counts as no time.
         let took = self.inner.clock.now().since(self.began);
         let Self { operation, node, .. } = self;
         self.inner.observer.called(&CallEvent {
             operation: *operation,
-            ended,
+            result,
             took,
             node: node.as_ref(),
             failure,

@@ -1,4 +1,4 @@
--- fixed_window.rs: used counts while at ≥ start of the present window; else it is 0. Admits if used + asked ≤
+-- fixed_window.rs: used counts while at ≥ start of the present window; else it is 0. Admits if used + cost ≤
 -- limit.
 kinds.w = {
     tag = 0x11,
@@ -14,9 +14,9 @@ kinds.w = {
         local at = math.max(now, state.at)
         local start, ends = window(at, limit[1], limit[2])
         local used = state.at >= start and state.used or 0
-        if limit.asked > 0 and used + limit.asked > limit[3] then return nil end
-        if limit.booked == 0 then return state, state.used == 0 and 0 or ends end
-        return {at = at, used = used + limit.booked}, ends
+        if limit.cost > 0 and used + limit.cost > limit[3] then return nil end
+        if limit.charge == 0 then return state, state.used == 0 and 0 or ends end
+        return {at = at, used = used + limit.charge}, ends
     end,
     write = function(state) return struct.pack('<I1I8I4', 0x11, state.at, state.used) end,
 }

@@ -1,4 +1,4 @@
--- meter.rs: used(now) = max(used − (now − at) · drain, 0). Admits if used + asked · unit ≤ capacity. WIDE
+-- meter.rs: used(now) = max(used − (now − at) · drain, 0). Admits if used + cost · unit ≤ capacity. WIDE
 -- marks units of 2^48 = UNITS and more; FASTEST is the highest drain as pace.rs writes it.
 local WIDE, UNITS, FASTEST = 57344, 281474976710656, 56320
 
@@ -123,13 +123,13 @@ kinds.l = {
         if not used then return nil, -1 end
         local kept, kept_until
         if is_ended then kept, kept_until = at_pace(limit, at, used), fresh_after(slowest, at, used) end
-        -- asked > capacity is compared on its own, so that the sum below stays exact.
-        local asked = limit.asked * limit[2]
-        local denies = asked > 0 and (asked > limit[3] or used + asked > limit[3])
+        -- cost > capacity is compared on its own, so that the sum below stays exact.
+        local cost = limit.cost * limit[2]
+        local denies = cost > 0 and (cost > limit[3] or used + cost > limit[3])
         if denies then return nil, nil, kept, kept_until end
-        local fresh_at = fresh_after(slowest, at, used + limit.booked * limit[2])
-        if limit.booked == 0 then return state, state.used == 0 and 0 or fresh_at, kept, kept_until end
-        return at_pace(limit, at, used + limit.booked * limit[2]), fresh_at, kept, kept_until
+        local fresh_at = fresh_after(slowest, at, used + limit.charge * limit[2])
+        if limit.charge == 0 then return state, state.used == 0 and 0 or fresh_at, kept, kept_until end
+        return at_pace(limit, at, used + limit.charge * limit[2]), fresh_at, kept, kept_until
     end,
     write = function(state)
         return struct.pack('<I1I8I8I6I2', 0x21, state.at, state.used, state.low, state.high)
@@ -196,7 +196,7 @@ kinds.f = {
         if is_ended then kept, kept_until = queue, fresh_after(slowest, held.at, held.used) end
         local left, fresh_at = kinds.l.decide(limit, held, now, slowest)
         if not left then return nil, fresh_at, kept, kept_until end
-        if limit.booked > 0 then state = booked_queue(limit, queue, left, limit.booked) end
+        if limit.charge > 0 then state = booked_queue(limit, queue, left, limit.charge) end
         return state, fresh_at, kept, kept_until
     end,
     write = function(state)

@@ -1,5 +1,5 @@
 -- quota_rollover.rs: rollover = min(⌊(most − before) · num / den⌋, limit[5]), the unused share of the window
--- before. Admits if used + asked ≤ most + rollover.
+-- before. Admits if used + cost ≤ most + rollover.
 kinds.q = {
     tag = 0x32,
     length = 17,
@@ -24,12 +24,12 @@ kinds.q = {
         local unused = math.max(most - before, 0) * num
         local rollover = divide_up(unused, den)
         if rollover * den > unused then rollover = rollover - 1 end
-        if limit.asked > 0 and used + limit.asked > most + math.min(rollover, limit[5]) then return nil end
-        if limit.booked == 0 then
+        if limit.cost > 0 and used + limit.cost > most + math.min(rollover, limit[5]) then return nil end
+        if limit.charge == 0 then
             if used > 0 then return state, ends + period end
             return state, before > 0 and ends or 0
         end
-        return {at = at, used = used + limit.booked, before = before}, ends + period
+        return {at = at, used = used + limit.charge, before = before}, ends + period
     end,
     write = function(state) return struct.pack('<I1I8I4I4', 0x32, state.at, state.used, state.before) end,
 }

@@ -66,16 +66,16 @@ kinds.g = {
     end,
     decide = function(limit, log, now)
         local first, used = present(limit, log, now)
-        if limit.asked > 0 and used + limit.asked > limit[2] then return nil end
+        if limit.cost > 0 and used + limit.cost > limit[2] then return nil end
         local at = math.max(now, log.at)
-        if limit.booked == 0 then return log, log.fresh and 0 or log.at + limit[1] end
+        if limit.charge == 0 then return log, log.fresh and 0 or log.at + limit[1] end
         local kept = log.length - first
         local booked = {log = log, from = first, kept = kept, room = limit[3], base = sum_before(log, first)}
         -- Costs at one time share one entry.
         if kept > 0 and at == log.at then booked.kept = kept - 1 end
         -- Every entry has a cost of at least 1, so more than `room` entries were never booked.
         if booked.kept >= limit[3] then return nil, -1 end
-        booked.entry = struct.pack('<I8I4', at, (log.sum + limit.booked) % WORD)
+        booked.entry = struct.pack('<I8I4', at, (log.sum + limit.charge) % WORD)
         return booked, at + limit[1]
     end,
     -- The excerpt of a log for the client. Two entries lead to the same decision: the last one that must
@@ -84,7 +84,7 @@ kinds.g = {
         local first, used = present(limit, log, now)
         if used == 0 then return ring(0, 0, 0, 0) end
         local all = struct.pack('<I8I4', log.at, log.sum)
-        local base, room = (log.sum - used) % WORD, limit[2] - limit.asked
+        local base, room = (log.sum - used) % WORD, limit[2] - limit.cost
         if used <= room or room < 0 then return ring(1, 0, 1, base) .. all end
         local last = first_place(log, first, function(place)
             local _, sum = entry(log, place)

@@ -1,5 +1,5 @@
 -- sliding_window.rs: used = current + ⌊previous · left / period⌋, where left is the part of the window before
--- that has not slid out. Admits if used + asked ≤ limit.
+-- that has not slid out. Admits if used + cost ≤ limit.
 kinds.s = {
     tag = 0x12,
     length = 25,
@@ -35,15 +35,15 @@ kinds.s = {
         local before = divide_down(previous * left, period)
         if before == 0 then previous = 0 end
         local used = current + before
-        if limit.asked > 0 and used + limit.asked > limit[2] then return nil end
+        if limit.cost > 0 and used + limit.cost > limit[2] then return nil end
         -- ⌊count · left / period⌋ is 0 once left < period / count: the last ⌊(period − 1) / count⌋ µs count
         -- for nothing.
         local function ends(count, at) return count == 0 and 0 or at - divide_down(period - 1, count) end
-        if limit.booked == 0 then
+        if limit.charge == 0 then
             if current == 0 then return state, ends(previous, at + left) end
             return state, ends(current, at + left + period)
         end
-        current = current + limit.booked
+        current = current + limit.charge
         return {at = at, period = period, previous = previous, current = current}, ends(current, at + left + period)
     end,
     write = function(state)

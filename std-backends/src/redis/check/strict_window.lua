@@ -72,8 +72,8 @@ kinds.k = {
         end
         local newest, oldest = span(at, period, buckets)
         local own, kept, used = counts(state, oldest)
-        if limit.asked > 0 and used + limit.asked > limit[3] then return nil end
-        if limit.booked == 0 then
+        if limit.cost > 0 and used + limit.cost > limit[3] then return nil end
+        if limit.charge == 0 then
             return state, state.fresh and 0 or bucket_end(own, period, buckets)
         end
         local booked, passed = {at = at, period = period, buckets = buckets}, newest - own
@@ -81,7 +81,7 @@ kinds.k = {
             local before = place - passed
             booked[place] = before >= 1 and before <= kept and state[before] or 0
         end
-        booked[1] = booked[1] + limit.booked
+        booked[1] = booked[1] + limit.charge
         return booked, bucket_end(newest, period, buckets)
     end,
     write = function(state)

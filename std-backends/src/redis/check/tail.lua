@@ -8,7 +8,7 @@ kinds.u = {
 
 -- formula.rs: the limits in ARGV. Each has its kind; its nesting from the outside, 'i' for inline and 'h' for
 -- hours; if inline, the room of the outermost layer; if hours, how far local time is ahead and the number of
--- limits; and for each of those limits, if hours, when they begin and end, then `asked`, `booked` and its
+-- limits; and for each of those limits, if hours, when they begin and end, then `cost`, `charge` and its
 -- numbers.
 local parts, place = {}, 4
 local function number()
@@ -27,7 +27,7 @@ while ARGV[place] do
     for at = 1, limits do
         local limit = {}
         if part.ahead then limit.from, limit.to = number(), number() end
-        limit.asked, limit.booked = number(), number()
+        limit.cost, limit.charge = number(), number()
         for count = 1, part.kind.numbers do limit[count] = number() end
         part[at] = limit
     end
@@ -134,7 +134,7 @@ local function decide(piece)
         end
     end
     piece.present = at
-    return limit.booked, kind.decide(limit, state, at, slowest)
+    return limit.charge, kind.decide(limit, state, at, slowest)
 end
 
 -- When all states of a key are fresh if nothing is booked, and whether one lies ahead of the clock.
@@ -142,7 +142,7 @@ local function free_at(pieces)
     local latest, is_ahead = now, false
     for _, piece in ipairs(pieces) do
         is_ahead = is_ahead or math.max(piece.at, piece.state.at) > now
-        for _, limit in ipairs(piece.part) do limit.asked, limit.booked = 0, 0 end
+        for _, limit in ipairs(piece.part) do limit.cost, limit.charge = 0, 0 end
         local _, _, fresh_at = decide(piece)
         latest = math.max(latest, fresh_at or 0)
     end

@@ -139,7 +139,7 @@ fn part(part: &ScriptLimit) -> String {
         other => panic!("{other:?} is to be told by its numbers"),
     };
     let hours = part.hours.map_or_else(String::new, |hours| held(&hours));
-    format!("{formula} asked {} booked {}{}{hours}", part.asked, part.booked, inlined(part.inline))
+    format!("{formula} asked {} booked {}{}{hours}", part.cost, part.charge, inlined(part.inline))
 }
 
 fn inlined(StateNesting { layers, room }: StateNesting) -> String {

@@ -82,7 +82,7 @@ impl ErasedVerdict for Decision {
         let outcome = verdict.outcome();
         // A custom strategy's outcome may differ from that of the decision it shows; the outcome wins.
         let only = if only.outcome() == outcome { only } else { only.with_outcome(outcome) };
-        only.recorded(verdict.is_dirty()).with_receipt(converted(verdict.receipt()))
+        only.with_dirty(verdict.is_dirty()).with_receipt(converted(verdict.receipt()))
     }
 }
 
