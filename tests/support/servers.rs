@@ -1,9 +1,9 @@
-//! Real servers for tests: Redis, its cluster and sentinel, and Memcached as processes, and a proxy that
-//! fails on demand.
+//! Real servers for tests: Redis, its cluster and sentinel, Memcached and nginx as processes, and a proxy
+//! that fails on demand.
 //!
 //! Each server listens on a free port of the loopback interface, has a fresh directory, and ends with its
 //! value, or with the test program if that is killed. `scripts/install redis-server=redis-server
-//! memcached=memcached` installs them. Waits poll and are bounded: whatever has not come by then panics and
+//! memcached=memcached nginx=nginx` installs them. Waits poll and are bounded: whatever has not come by then panics and
 //! says what it waited for.
 
 mod cluster;
@@ -11,6 +11,7 @@ mod directory;
 mod identity;
 mod lanes;
 mod memcached;
+mod nginx;
 mod ports;
 mod process;
 mod proxy;
@@ -24,6 +25,7 @@ mod wait;
 pub use cluster::Cluster;
 pub use identity::Identity;
 pub use memcached::{Memcached, MemcachedOptions};
+pub use nginx::Nginx;
 pub use process::is_running;
 pub use proxy::{Bytes, Proxy};
 pub use redis::{Redis, RedisOptions};

@@ -13,5 +13,6 @@ mod firmware;
 mod frameworks;
 mod house;
 mod on_runtimes;
+mod plans;
 mod readme;
 mod scripts;

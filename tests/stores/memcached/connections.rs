@@ -13,9 +13,7 @@ use traffik::{
     AsyncLimiter, FixedWindow, MemcachedBuilder, MemcachedStorage, Rate, Strategy, Timer, TokenBucket,
 };
 use traffik_test_support::limited::{Count, RECOVERY, recovered, run};
-use traffik_test_support::servers::{Memcached, Proxy, until};
-
-use super::count;
+use traffik_test_support::servers::{Memcached, Proxy};
 
 const LONG: Duration = Duration::from_secs(5);
 

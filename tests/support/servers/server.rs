@@ -142,7 +142,7 @@ impl<P: Program> Server<P> {
                 assert!(
                     taken,
                     "{} does not start ({status}): {log}\nIf it is missing: scripts/install \
-                     redis-server=redis-server memcached=memcached",
+                     redis-server=redis-server memcached=memcached nginx=nginx",
                     P::NAME
                 );
                 return true;
