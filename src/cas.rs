@@ -58,7 +58,4 @@
 //! choose `RedisStorage` and `MemcachedStorage`.
 
 #[doc(inline)]
-pub use traffik_backends::cas::{Coalescing, CompareAndSwap, Versioned, Write, state};
-
-#[doc(hidden)]
-pub use traffik_backends::cas::*;
+pub use traffik_backends::cas::{Abandoned, Coalescing, CompareAndSwap, PendingOp, Versioned, Write, state};

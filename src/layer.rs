@@ -26,5 +26,8 @@ pub use traffik_backends::layer::{
     StorageExt, Timeout, is_outage, is_transient,
 };
 
-#[doc(hidden)]
-pub use traffik_backends::layer::*;
+// Types of signatures.
+#[doc(inline)]
+pub use traffik_backends::layer::{
+    CallObserver, CircuitOpen, DeadlineExceeded, DenyCacheBuilder, StateChange,
+};

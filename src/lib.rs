@@ -7,9 +7,8 @@
 #![cfg_attr(docsrs, doc(auto_cfg(hide(target_has_atomic = "ptr"))))]
 #![cfg_attr(not(feature = "std"), no_std)]
 
-// Each item that users name is listed, so that these docs show its page with the features that it needs. The
-// hidden globs export the types that appear only in signatures. A visible glob could not replace the list: it
-// shows no features, and shows items that the inner crate hides.
+// Each item is listed, so that these docs show its page with the features that it needs: first those that
+// users name, then the types of signatures. A glob could not replace the lists, since it shows no features.
 
 #[cfg(feature = "std")]
 pub mod cas;
@@ -52,6 +51,10 @@ pub use traffik_core::{SettableClock, Shared, TickClock};
 #[doc(inline)]
 pub use traffik_core::{every_strategy, laws};
 
+// Types of signatures.
+#[doc(inline)]
+pub use traffik_core::{Digest, EpochClock, RateErrorKind, RatioError, Receipts, Seed};
+
 #[cfg(all(feature = "locks", feature = "memcached"))]
 #[doc(inline)]
 pub use traffik_backends::MemcachedLock;
@@ -76,9 +79,14 @@ pub use traffik_backends::{MemcachedBuilder, MemcachedStorage};
 #[doc(inline)]
 pub use traffik_backends::{RedisBuilder, RedisStorage, reexport};
 
+// Types of signatures.
+#[cfg(all(feature = "redis", any(feature = "smol", feature = "tokio")))]
+#[doc(inline)]
+pub use traffik_backends::ServerAddress;
 #[cfg(feature = "std")]
-#[doc(hidden)]
-pub use traffik_backends::*;
+#[doc(inline)]
+pub use traffik_backends::{AnyOf, DeniedKey, KeyUsage, SnapshotError};
+
 #[doc(hidden)]
 pub use traffik_core::*;
 

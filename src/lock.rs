@@ -46,5 +46,6 @@ pub use traffik_backends::lock::{
     MemoryLock, TTL, Ttl, defaults, set_defaults,
 };
 
-#[doc(hidden)]
-pub use traffik_backends::lock::*;
+// Types of signatures.
+#[doc(inline)]
+pub use traffik_backends::lock::{EffectiveSettings, Owner, SettingsError};

@@ -40,11 +40,11 @@ pub use traffik_runtimes::Manual;
 #[cfg(feature = "smol")]
 #[doc(inline)]
 pub use traffik_runtimes::Smol;
+#[cfg(feature = "manual")]
+#[doc(inline)]
+pub use traffik_runtimes::Stalled;
 #[cfg(feature = "tokio")]
 #[doc(inline)]
 pub use traffik_runtimes::Tokio;
 #[doc(inline)]
-pub use traffik_runtimes::{Connect, Runtime};
-
-#[doc(hidden)]
-pub use traffik_runtimes::*;
+pub use traffik_runtimes::{Connect, Elapsed, Interval, Runtime};

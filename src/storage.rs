@@ -48,5 +48,12 @@ pub use traffik_backends::{Memory, MemoryBuilder, SharedMemory};
 #[doc(inline)]
 pub use traffik_backends::{RedisBuilder, RedisStorage};
 
+// Types of signatures.
+#[doc(inline)]
+pub use traffik_core::storage::{
+    Access, Counters, DelayLine, DelayTurn, MultiKeyVerdict, NarrowTag, ReturningTurn, SingleThread, Slot,
+    SlotTag, Table, Tables, Ticket, WaitQueue, WideTag,
+};
+
 #[doc(hidden)]
 pub use traffik_core::storage::*;

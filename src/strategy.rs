@@ -43,5 +43,16 @@ pub use traffik_core::strategy::{
     decode, encode,
 };
 
-#[doc(hidden)]
-pub use traffik_core::strategy::*;
+// Types of signatures.
+#[doc(inline)]
+pub use traffik_core::strategy::{
+    ActiveHours, AdaptiveStat, AdaptiveState, CostBasedStat, CostBasedState, DecisionList, ErasedVerdict,
+    FairShareStat, FairShareState, FixedWindowStat, FixedWindowState, GcraStat, Inline, InlineState,
+    LeakyBucketQueueStat, LeakyBucketStat, Level, Log, LogState, Parts, PerLimit, PriorityStat, QueueState,
+    QuotaRolloverStat, QuotaRolloverState, RegionsStat, RegionsState, ScriptFormula, ScriptLimit, Shares,
+    SlidingLogStat, SlidingLogState, SlidingWindowStat, SlidingWindowState, StateNesting, StatsSnapshot,
+    StrictWindowStat, StrictWindowState, TieredStat, TimeOfDayStat, TimeOfDayState, TokenBucketStat,
+};
+#[cfg(any(feature = "alloc", feature = "std"))]
+#[doc(inline)]
+pub use traffik_core::strategy::{Heap, HeapLogState};

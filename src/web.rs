@@ -55,5 +55,28 @@ pub use traffik_integrations::{
     WsThrottle,
 };
 
-#[doc(hidden)]
-pub use traffik_integrations::*;
+// Types of signatures.
+#[cfg(feature = "actix")]
+#[doc(inline)]
+pub use traffik_integrations::ActixFuture;
+#[cfg(feature = "axum")]
+#[doc(inline)]
+pub use traffik_integrations::NotExposed;
+#[cfg(feature = "hyper")]
+#[doc(inline)]
+pub use traffik_integrations::SharedService;
+#[cfg(feature = "websocket")]
+#[doc(inline)]
+pub use traffik_integrations::WsExtra;
+#[doc(inline)]
+pub use traffik_integrations::headers::PolicyDecision;
+#[doc(inline)]
+pub use traffik_integrations::{
+    Action, Admission, ClientShare, Completion, Fallible, Permit, QuotaScope, ResponseBody,
+};
+#[cfg(feature = "tower")]
+#[doc(inline)]
+pub use traffik_integrations::{CallFuture, Paced, Ready};
+#[cfg(any(feature = "hyper", feature = "tower"))]
+#[doc(inline)]
+pub use traffik_integrations::{Forward, ResponseFuture};

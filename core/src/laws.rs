@@ -39,6 +39,8 @@ use crate::{Class, Decision, Hit, Outcome, Receipt, State, Strategy, Timestamp, 
 #[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
 pub mod awaited;
 mod change;
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+mod conformance;
 mod duties;
 mod run;
 mod set_back;

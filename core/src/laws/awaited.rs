@@ -28,56 +28,19 @@
 //! | bytes that are no state count as a key never seen | [`corrupt_is_never_seen`] | how to write them |
 
 use alloc::vec::Vec;
-use core::error::Error;
-use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::Poll;
 use core::time::Duration;
 
 use super::duties::{self, TestedStorage, afresh, drain, one};
-use super::{BrokenLaw, Step, expect};
-use crate::storage::{AsyncStorage, BackendError};
+use super::{Step, expect};
+use crate::storage::AsyncStorage;
 use crate::{Class, Cost, Decision, ErrorKind, Hit, Op, Outcome, Receipts, Strategy, Timestamp, Verdict};
 
-/// The error of a storage that does not conform: a broken law, or a failure of the storage.
-///
-/// ```
-/// use traffik::laws::awaited::ConformanceError;
-/// use traffik::laws::BrokenLaw;
-///
-/// let broken = BrokenLaw { law: 4, step: 0, what: "a denial changed the stored state" };
-/// let error = ConformanceError::from(broken);
-/// assert!(matches!(error, ConformanceError::Broken(broken) if broken.law == 4));
-/// ```
+// A type of signatures that users do not name.
 #[doc(hidden)]
-#[derive(Clone, Debug)]
-pub enum ConformanceError {
-    /// A law is broken.
-    Broken(BrokenLaw),
-    /// The storage failed.
-    Failed(BackendError),
-}
-
-impl fmt::Display for ConformanceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broken(broken) => broken.fmt(f),
-            Self::Failed(failure) => write!(f, "the storage failed: {failure}"),
-        }
-    }
-}
-
-impl Error for ConformanceError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Broken(_) => None,
-            Self::Failed(failure) => Some(failure),
-        }
-    }
-}
-
-from! { ConformanceError: BrokenLaw => Broken, BackendError => Failed, }
+pub use super::conformance::ConformanceError;
 
 /// The result of one duty.
 type ConformanceResult = Result<(), ConformanceError>;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use smallvec::SmallVec;
-use traffik_core::{Decision, Origin, Rate};
+use traffik_core::Origin;
 
 use super::merge;
+
+mod policy_decision;
 
 /// The format of the headers that show a client its limits.
 ///
@@ -25,11 +27,11 @@ use super::merge;
 /// # Ok::<(), traffik::web::ThrottleError>(())
 /// ```
 ///
-/// In every format the limit is that of the [rate](Decision::rate), and `remaining` is never above it. The
-/// burst may be another number. Times are whole seconds, rounded up; a reset is the time until nothing is in
-/// use. A denial carries `Retry-After` unless waiting does not help. All formats but [`None`](Self::None)
-/// also send `X-RateLimit-Source`, with [a word](Origin::name) for the origin, if a cache, a fallback or a
-/// failure decided or the client is exempt.
+/// In every format the limit is that of the [rate](traffik_core::Decision::rate), and `remaining` is never
+/// above it. The burst may be another number. Times are whole seconds, rounded up; a reset is the time until
+/// nothing is in use. A denial carries `Retry-After` unless waiting does not help. All formats but
+/// [`None`](Self::None) also send `X-RateLimit-Source`, with [a word](Origin::name) for the origin, if a
+/// cache, a fallback or a failure decided or the client is exempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HeaderFormat {
@@ -40,8 +42,8 @@ pub enum HeaderFormat {
     /// of RFC 9651.
     ///
     /// They list all policies, the tightest first: `q` in `w` seconds, of which `r` remains, and more in `t`
-    /// seconds ([`Decision::more_after`]). `t` is absent if no more becomes available, if more is available
-    /// already, and if `Retry-After` is earlier.
+    /// seconds ([`more_after`](traffik_core::Decision::more_after)). `t` is absent if no more becomes
+    /// available, if more is available already, and if `Retry-After` is earlier.
     Draft10,
     /// `RateLimit: limit=…, remaining=…, reset=…` and `RateLimit-Policy: …;w=…` of draft 07, for the
     /// tightest limit.
@@ -54,33 +56,9 @@ pub enum HeaderFormat {
     XRateLimit,
 }
 
-/// One limit with its name and its decision.
+// A type of signatures that users do not name.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub struct PolicyDecision<'a> {
-    /// The name of the policy.
-    pub name: &'a str,
-    /// The decision.
-    pub decision: Decision,
-}
-
-impl PolicyDecision<'_> {
-    /// Returns the limit of the rate; without a rate, the limit of the decision.
-    fn quota(&self) -> u32 {
-        self.decision.rate().map_or(self.decision.limit(), Rate::limit)
-    }
-
-    fn remaining(&self) -> u32 {
-        self.decision.remaining().min(self.quota())
-    }
-
-    /// Returns the time until more than [`remaining`](Self::remaining) is available; `None` if that is never
-    /// or now.
-    fn more_after(&self) -> Option<Duration> {
-        let is_there = self.decision.remaining() > self.quota() && self.decision.retry_after().is_none();
-        self.decision.more_after().filter(|_| !is_there)
-    }
-}
+pub use policy_decision::PolicyDecision;
 
 /// The limits of one response.
 pub type Policies<'a> = SmallVec<[PolicyDecision<'a>; 4]>;
@@ -247,6 +225,8 @@ pub(crate) fn number(number: u64) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use traffik_core::Decision;
+
     use super::*;
 
     fn written(format: HeaderFormat) -> Vec<(String, String)> {
