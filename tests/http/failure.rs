@@ -3,16 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::Response;
+use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Layer, Service, service_fn};
 use traffik::layer::{DenyCache, Failover};
 use traffik::storage::BackendError;
 use traffik::web::{
-    Admission, Enforcement, ErrorAction, HeaderFormat, Identify, Identity, OnError, Peer, RequestOutcome,
-    RequestParts, Tally, Throttle, ThrottleBuilder, ThrottleDefaults, ThrottleLayer, ThrottleSet,
+    Admission, Anonymous, Enforcement, ErrorAction, HeaderFormat, Identify, Identity, OnError, Peer, Refusal,
+    RequestError, RequestOutcome, RequestParts, Tally, Throttle, ThrottleBuilder, ThrottleDefaults,
+    ThrottleLayer, ThrottleSet,
 };
-use traffik::{ErrorKind, Gcra, Origin, TokenBucket, rate};
+use traffik::{Class, ErrorKind, Gcra, Origin, TokenBucket, rate};
 
 use crate::throttle::statuses;
 use crate::{Broken, Clock, elsewhere, header, hello, memory, owned, request};
@@ -83,6 +84,73 @@ async fn a_storage_that_fails_is_met_as_one_chooses() {
     assert_eq!(answer.response().extensions().get::<BackendError>().unwrap().kind(), kind);
     let allowed = broken("api").on_error(OnError::Allow).build().unwrap();
     assert_eq!(allowed.hit(&request(1)).await.unwrap().origin(), Origin::DegradedOpen);
+}
+
+/// A failure may let a request pass, so it never takes the place of a refusal: neither one by the identifier
+/// nor one by another function, answered at once or after a while.
+#[tokio::test]
+async fn a_client_that_is_refused_is_refused_whatever_fails() {
+    fn down<T>() -> Result<T, RequestError> {
+        Err(std::io::Error::other("the database is down").into())
+    }
+    fn unknown() -> Refusal {
+        Refusal::new(StatusCode::UNAUTHORIZED, "unknown")
+    }
+    type Builder = ThrottleBuilder<Gcra, traffik::storage::Local<traffik::Memory<Gcra>>>;
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let failing: [&dyn Fn(Builder) -> Builder; 5] = [
+        &|throttle| throttle.strategy_by(|_| down()),
+        &|throttle| throttle.strategy_by_async(|_| async { down() }),
+        &|throttle| throttle.cost_by(|_| down()),
+        &|throttle| throttle.cost_by_async(|_| async { down() }),
+        &move |throttle| {
+            let count = Arc::clone(&count);
+            throttle.cost_by(move |_| {
+                *count.lock().unwrap() += 1;
+                1
+            })
+        },
+    ];
+    let refusing: [&dyn Fn(Builder) -> Builder; 6] = [
+        &|throttle| throttle.identifier_by(|_| Identity::Refused(unknown())),
+        &|throttle| throttle.identifier_by_async(|_| async { Identity::Refused(unknown()) }),
+        &|throttle| throttle.identifier_by(|_| Err::<Identity, _>(RequestError::Refused(unknown()))),
+        &|throttle| {
+            throttle
+                .identifier_by(|_| Identity::anonymous())
+                .anonymous(Anonymous::Reject(StatusCode::UNAUTHORIZED))
+        },
+        &|throttle| throttle.class_by(|_| Err::<Class, _>(RequestError::Refused(unknown()))),
+        &|throttle| throttle.class_by_async(|_| async { Err::<Class, _>(RequestError::Refused(unknown())) }),
+    ];
+    for (number, refusing) in refusing.iter().enumerate() {
+        for failing in failing {
+            for on_error in [OnError::Allow, OnError::Throttle] {
+                let throttle = Throttle::in_memory("api", Gcra::new(rate!("1/h"))).on_error(on_error);
+                let throttle = failing(refusing(throttle)).build().unwrap();
+                assert_eq!(statuses(&throttle, [request(1)]).await, [401], "refusal {number}");
+            }
+        }
+    }
+    // By the refusals of the class, and by that of the identifier whose answer comes later.
+    assert_eq!(*asked.lock().unwrap(), 6);
+}
+
+/// The reaction can tell a failure of the storage from one of a function: only then is the client known.
+#[tokio::test]
+async fn a_failed_function_is_told_from_a_failed_storage() {
+    let ask = || {
+        OnError::ask(|context| match context.client {
+            Some(_) => ErrorAction::Allow,
+            None => ErrorAction::Throttle,
+        })
+    };
+    let storage = broken("api").on_error(ask()).build().unwrap();
+    assert_eq!(statuses(&storage, [request(1)]).await, [201]);
+    let down = || RequestError::from(std::io::Error::other("the database is down"));
+    let function = broken("api").on_error(ask()).cost_by(move |_| Err::<u32, _>(down()));
+    assert_eq!(statuses(&function.build().unwrap(), [request(1)]).await, [503]);
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn closures_need_no_annotation() {
     assert_eq!(answer(&throttle, request(1)).await.status(), 201);
 
     let awaited = Throttle::in_memory("awaited", LIMIT)
-        .identifier_async(|request| {
+        .identifier_by_async(|request| {
             let method = request.method.clone();
             async move { Identity::of(b'm', method.as_str().as_bytes()) }
         })

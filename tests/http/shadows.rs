@@ -38,7 +38,7 @@ fn stopped(enforcement: &Enforcement) -> Vec<(Bucket, u16)> {
         (build().cost_by(move |_| failed()), 503),
         (build().cost_by_async(move |_| async move { failed() }), 503),
         (build().identifier(anonymous).anonymous(Anonymous::Reject(StatusCode::UNAUTHORIZED)), 401),
-        (build().identifier_async(|_| async { Err(RequestError::from(failure())) }), 503),
+        (build().identifier_by_async(|_| async { Err(RequestError::from(failure())) }), 503),
     ]
 }
 

@@ -89,7 +89,7 @@ async fn limit_cost_class_and_identity_can_be_functions_of_the_request() {
         })
         .cost_by_async(move |request| std::future::ready(cost(request)))
         .class_by_async(move |request| std::future::ready(class(request)))
-        .identifier_async(move |request| std::future::ready(who(request)))
+        .identifier_by_async(move |request| std::future::ready(who(request)))
         .build()
         .unwrap();
     let ask = |headers: &[(&'static str, &str)]| {
@@ -293,7 +293,7 @@ async fn who_is_asking_is_found_out_once_per_request() {
     let build = |uid, cache: Option<IdentityCache>| {
         let asked = Arc::clone(&asked);
         let builder = Throttle::builder(uid, Gcra::new(rate!("1000/s")), memory(&Clock::default()));
-        let builder = builder.identifier_async(move |request| {
+        let builder = builder.identifier_by_async(move |request| {
             asked.fetch_add(1, Ordering::Relaxed);
             std::future::ready(Peer::default().identify(request))
         });

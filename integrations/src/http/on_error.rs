@@ -35,7 +35,8 @@ pub struct ErrorContext<'a> {
     pub throttle: &'a str,
     /// The failure.
     pub failure: &'a BackendError,
-    /// The client of the request; `None` if the identifier failed.
+    /// The client of the request; `None` if a function of the request failed, so that the storage was not
+    /// asked.
     pub client: Option<&'a dyn ErasedKey>,
     /// The cost of the request; of several limits that count different things, the largest.
     pub cost: Option<u32>,
@@ -97,6 +98,10 @@ impl<R> ErrorAction<R> {
 }
 
 /// The reaction of a throttle to a failure of its storage or of a function of the request.
+///
+/// It is not asked about a refusal: an error that is a [`Refusal`](crate::Refusal) is answered as one. To
+/// admit clients while the storage is down but not while your own lookup fails, use [`ask`](OnError::ask):
+/// [`client`](ErrorContext::client) is `None` after a failed function.
 ///
 /// Set it for one [throttle](crate::ThrottleBuilder::on_error), or for all throttles of
 /// [`ThrottleDefaults`](crate::ThrottleDefaults::on_error). Defaults to [`Throttle`](Self::Throttle). `A`

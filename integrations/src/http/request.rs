@@ -72,14 +72,20 @@ impl RequestParts<'_> {
 /// a [`BackendError`] are kept, and any other error becomes the cause of a failure. The type does not
 /// implement [`Error`](std::error::Error), since that would forbid the conversion.
 ///
+/// Return a refusal for a wrong value that a client has sent. As a failure it would be answered like an
+/// outage, and [`OnError::Allow`](crate::OnError::Allow) would let it pass. If one function fails and another
+/// one refuses, the request is refused.
+///
 /// ```
+/// use http::StatusCode;
 /// use traffik::{TokenBucket, rate};
-/// use traffik::web::Throttle;
+/// use traffik::web::{Refusal, Throttle};
 ///
 /// let throttle = Throttle::in_memory("api", TokenBucket::new(rate!("100/min"))).cost_by(|request| {
 ///     let Some(length) = request.headers.get("content-length") else { return Ok(1) };
-///     let bytes: u32 = length.to_str()?.parse()?; // two types of errors
-///     Ok(bytes / 1024 + 1)
+///     let bytes = length.to_str().ok().and_then(|length| length.parse::<u32>().ok());
+///     let wrong = || Refusal::new(StatusCode::BAD_REQUEST, "content-length must be a number");
+///     Ok(bytes.ok_or_else(wrong)? / 1024 + 1)
 /// });
 /// # let _ = throttle.build()?;
 /// # Ok::<(), traffik::web::ThrottleError>(())

@@ -41,7 +41,8 @@ pub enum Identity {
 
 impl Identity {
     /// Returns a client with these bytes. `way` is a lower-case letter that names the way of identification;
-    /// clients of different ways are different clients.
+    /// clients of different ways are different clients. The identifiers here use `c`, `e`, `h`, `k`, `o` and
+    /// `r`; other letters are free.
     ///
     /// Storages see a hash of the bytes for two letters: `h`, for a name that a client wrote, and `k`, for a
     /// secret. Logs show the name as it is, and a secret by the first 32 bits of the hash. For other letters,

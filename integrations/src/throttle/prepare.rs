@@ -50,24 +50,27 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             let identity = it.profile.anonymous.applied_to(identifier.identify(request));
             return plan(settings, identity, RequestChoices::default(), it.profile.scope_of(request)).into();
         }
-        let identity = it.profile.identity(request, memo);
-        if let MaybeAsync::Now(Identity::Exempt) = identity {
-            return MaybePlan::Not(settings.exempt());
-        }
+        // The identity comes first: a client that is exempt or refused costs no other function of the
+        // request, and a failure of another one never admits a client that is refused.
+        let identity = match it.profile.identity(request, memo) {
+            Ok(MaybeAsync::Now(identity)) => match counted(&settings, identity) {
+                Ok(identity) => MaybeAsync::Now(identity),
+                Err(skipped) => return MaybePlan::Not(skipped),
+            },
+            Ok(later) => later,
+            Err(stop) => return MaybePlan::Not(settings.stop(None, stop)),
+        };
         let scope = it.profile.scope_of(request);
         match (identity, RequestChoices::ask(it, &settings, request)) {
             (MaybeAsync::Now(identity), Ok(Ok(choices))) => plan(settings, identity, choices, scope).into(),
-            (MaybeAsync::Now(identity), Err(stop)) => MaybePlan::Not(settings.stop(Some(&identity), stop)),
             (identity, choices) => MaybePlan::Later(Box::pin(async move {
                 let identity = match identity.get().await {
-                    Ok(Identity::Exempt) => return Err(settings.exempt()),
-                    Ok(identity) => identity,
+                    Ok(identity) => counted(&settings, identity)?,
                     Err(stop) => return Err(settings.stop(None, stop)),
                 };
                 let choices = match choices {
-                    Ok(Ok(choices)) => Ok(choices),
-                    Ok(Err(awaited)) => awaited.await,
-                    Err(stop) => Err(stop),
+                    Ok(choices) => choices,
+                    Err(awaited) => awaited.await,
                 };
                 match choices {
                     Ok(choices) => plan(settings, identity, choices, scope),
@@ -150,33 +153,64 @@ impl<S: Strategy, M> Default for RequestChoices<S, M> {
     }
 }
 
-/// The choices, or the future of them.
-type ChoicesReply<S, M> =
-    Result<RequestChoices<S, M>, BoxFuture<'static, Result<RequestChoices<S, M>, RequestError>>>;
+/// The choices, or the error of a function of the request.
+type ChoicesResult<S, M> = Result<RequestChoices<S, M>, RequestError>;
 
 impl<S: Strategy, M: Send + 'static> RequestChoices<S, M> {
-    /// Calls all functions of the request.
+    /// Calls all functions of the request. If one fails and another one refuses, the request is refused: a
+    /// failure may let it pass.
     fn ask(
         it: &ThrottleInner<S, M>,
         settings: &ThrottleSettings<S>,
         request: RequestParts<'_>,
-    ) -> Result<ChoicesReply<S, M>, RequestError> {
-        let strategy = settings.strategy.ask(request)?;
-        let cost = settings.cost.ask(request)?;
-        let class = settings.class.ask(request)?;
-        let storage = it.storage.ask(request)?;
-        Ok(match (strategy, cost, class, storage) {
+    ) -> Result<ChoicesResult<S, M>, BoxFuture<'static, ChoicesResult<S, M>>> {
+        let (strategy, cost) = (settings.strategy.ask(request), settings.cost.ask(request));
+        let (class, storage) = (settings.class.ask(request), it.storage.ask(request));
+        match (strategy, cost, class, storage) {
             (
-                MaybeAsync::Now(strategy),
-                MaybeAsync::Now(cost),
-                MaybeAsync::Now(class),
-                MaybeAsync::Now(storage),
-            ) => Ok(Self { strategy, cost, class, storage }),
+                Ok(MaybeAsync::Now(strategy)),
+                Ok(MaybeAsync::Now(cost)),
+                Ok(MaybeAsync::Now(class)),
+                Ok(MaybeAsync::Now(storage)),
+            ) => Ok(Ok(Self { strategy, cost, class, storage })),
+            // An error waits as well: the answer of another function may be a refusal.
             (strategy, cost, class, storage) => Err(Box::pin(async move {
-                let (strategy, cost) = (strategy.get().await?, cost.get().await?);
-                Ok(Self { strategy, cost, class: class.get().await?, storage: storage.get().await? })
+                let (strategy, cost) = (answer(strategy).await, answer(cost).await);
+                Self::of(strategy, cost, answer(class).await, answer(storage).await)
             })),
-        })
+        }
+    }
+
+    /// Returns all choices, or the first refusal, or else the first failure.
+    fn of(
+        strategy: Result<Option<S>, RequestError>,
+        cost: Result<Option<S::Cost>, RequestError>,
+        class: Result<Option<Class>, RequestError>,
+        storage: Result<Option<M>, RequestError>,
+    ) -> Result<Self, RequestError> {
+        match (strategy, cost, class, storage) {
+            (Ok(strategy), Ok(cost), Ok(class), Ok(storage)) => Ok(Self { strategy, cost, class, storage }),
+            (strategy, cost, class, storage) => {
+                let errors = [strategy.err(), cost.err(), class.err(), storage.err()].into_iter().flatten();
+                // The least of booleans is false, and of equal ones the first is returned.
+                let error = errors.min_by_key(|error| !matches!(error, RequestError::Refused(_)));
+                Err(error.unwrap_or_else(|| nothing_fixed().into()))
+            }
+        }
+    }
+}
+
+/// Waits for the answer of a function of the request.
+async fn answer<T: Send>(asked: Result<MaybeAsync<T>, RequestError>) -> Result<T, RequestError> {
+    asked?.get().await
+}
+
+/// Returns an identity that is counted, or the reason why there is no plan for it.
+fn counted<S: Strategy>(settings: &ThrottleSettings<S>, identity: Identity) -> Result<Identity, Skipped> {
+    match identity {
+        Identity::Key(_) => Ok(identity),
+        Identity::Exempt => Err(settings.exempt()),
+        Identity::Refused(refusal) => Err(settings.stop(None, refusal.into())),
     }
 }
 

@@ -1,6 +1,5 @@
 //! The parts of a throttle that depend neither on its strategy nor on its storage.
 
-use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -162,30 +161,26 @@ impl Profile {
         &self,
         request: RequestParts<'_>,
         memo: Option<&IdentityMemo>,
-    ) -> MaybeAsync<Identity> {
+    ) -> Result<MaybeAsync<Identity>, RequestError> {
         // A set passes its memo before the request's extensions can be written to, so the memo comes first.
         if let Some(cache) = self.cache {
             let before = || request.extensions.get::<IdentityMemo>();
             let found = memo.and_then(|memo| memo.find(cache)).or_else(|| before()?.find(cache));
             if let Some(identity) = found {
-                return MaybeAsync::Now(identity.clone());
+                return Ok(MaybeAsync::Now(identity.clone()));
             }
         }
         let anonymous = self.anonymous;
-        match &self.identifier {
+        Ok(match &self.identifier {
             Identifier::Now(identifier) => {
                 MaybeAsync::Now(anonymous.applied_to(identifier.identify(request)))
             }
-            Identifier::Function(function) => match function(request) {
-                Ok(identity) => MaybeAsync::Now(anonymous.applied_to(identity)),
-                // The rare case takes the allocation, so that the common one stays small.
-                Err(stop) => MaybeAsync::Later(Box::pin(ready(Err(stop)))),
-            },
+            Identifier::Function(function) => MaybeAsync::Now(anonymous.applied_to(function(request)?)),
             Identifier::Later(function) => {
                 let identity = function(request);
                 MaybeAsync::Later(Box::pin(async move { identity.await.map(|it| anonymous.applied_to(it)) }))
             }
-        }
+        })
     }
 
     /// Returns the scope of a request.

@@ -126,8 +126,8 @@ impl<R: Connect> MemcachedBuilder<R> {
         /// [`ready`](MemcachedStorage::ready) begins to open them.
         pub const fn min_idle(least: usize) => settings.minimum = least;
 
-        /// Sets how long connections beyond [`min_idle`](Self::min_idle) may be idle. Defaults to a minute. The
-        /// storage closes those that were idle for longer when a call returns a connection.
+        /// Sets how long connections beyond [`min_idle`](Self::min_idle) may be idle. Defaults to a minute.
+        /// The storage closes those that were idle for longer when a call returns a connection.
         pub const fn idle_timeout(timeout: Duration) => settings.idle = timeout;
 
         /// Sets the most callers that may wait for each key in

@@ -245,7 +245,7 @@ fn identities() -> Vec<Scene> {
                     }
                 }
             };
-            let one = one.identifier_async(who).build().unwrap();
+            let one = one.identifier_by_async(who).build().unwrap();
             let of = |who| ask(1).with("who", who);
             stage.ask(&one, [ask(1), of("ann"), of("ann"), of("evil"), of("bob")]).await;
         }),

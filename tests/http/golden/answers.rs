@@ -171,8 +171,8 @@ fn functions() -> Vec<Scene> {
         "the class fails later": class_by_async async { failed::<Class>() };
         "the class is refused": class_by refused::<Class>();
         "the class is refused later": class_by_async async { refused::<Class>() };
-        "who it is fails later": identifier_async async { failed::<traffik::web::Identity>() };
-        "who it is is refused later": identifier_async async { refused::<traffik::web::Identity>() };
+        "who it is fails later": identifier_by_async async { failed::<traffik::web::Identity>() };
+        "who it is is refused later": identifier_by_async async { refused::<traffik::web::Identity>() };
         "all is well later": cost_by_async async { 1 };
     }
 }

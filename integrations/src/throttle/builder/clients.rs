@@ -19,15 +19,22 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
         self
     }
 
-    /// Identifies clients by a function of the request.
+    /// Identifies clients by a function of the request. For a client that it refuses or exempts, no other
+    /// function of the request is called.
+    ///
+    /// Refuse a wrong value, as here; `?` on it would be a failure, which `OnError::Allow` lets pass.
     ///
     /// ```
+    /// use http::StatusCode;
     /// use traffik::{Gcra, rate};
-    /// use traffik::web::{Identity, Throttle};
+    /// use traffik::web::{Identity, Refusal, Throttle};
     ///
     /// let throttle = Throttle::in_memory("api", Gcra::new(rate!("5/s"))).identifier_by(|request| {
-    ///     let Some(user) = request.headers.get("x-user") else { return Ok(Identity::anonymous()) };
-    ///     Ok(Identity::of(b'h', user.to_str()?.as_bytes())) // fails if it is not text
+    ///     let Some(user) = request.headers.get("x-user") else { return Identity::anonymous() };
+    ///     match user.to_str() {
+    ///         Ok(user) => Identity::of(b'u', user.as_bytes()),
+    ///         Err(_) => Identity::Refused(Refusal::new(StatusCode::BAD_REQUEST, "x-user must be text")),
+    ///     }
     /// });
     /// # let _ = throttle.build()?;
     /// # Ok::<(), traffik::web::ThrottleError>(())
@@ -42,7 +49,7 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
     }
 
     /// Identifies clients by an asynchronous function of the request. A request waits for it without a bound.
-    pub fn identifier_async<A: Fallible<Identity> + 'static, F: Future<Output = A> + Send + 'static>(
+    pub fn identifier_by_async<A: Fallible<Identity> + 'static, F: Future<Output = A> + Send + 'static>(
         mut self,
         identifier: impl Fn(RequestParts<'_>) -> F + Send + Sync + 'static,
     ) -> Self {

@@ -27,8 +27,7 @@ use crate::util::key::{KeyRefs, bytes};
 ///   only. The state of a node is forgotten when the node leaves. Admissions that are yet to be merged are
 ///   then charged to the node that keeps the key by then.
 /// * The fallback may apply the limit [divided by the number of
-///   instances](crate::layer::FailoverBuilder::instances). That divides the rate; a burst with its own
-///   setting stays the same.
+///   instances](crate::layer::FailoverBuilder::instances). That divides the rate and a burst.
 /// * The fallback may be kept [warm](crate::layer::FailoverBuilder::warm), and its admissions
 ///   [merged](crate::layer::FailoverBuilder::merge) once the primary is back.
 /// * A refund goes to the side that admitted the hit, which its receipt names. A verdict type of your own
@@ -41,8 +40,9 @@ use crate::util::key::{KeyRefs, bytes};
 ///
 /// **Bound.** Over any time it admits at most what the primary's limit admits in that time, plus, for each
 /// instance, what the limit of its fallback admits. With a limit divided by `n` for `n` instances that is at
-/// most twice the limit, if the burst has no setting of its own and each instance admits at least 1. A store
-/// that loses its states starts afresh, as does a fallback in memory when its process restarts.
+/// most twice the limit, or one per instance more where the limit or the burst is less than `n`: no part is
+/// less than 1. A store that loses its states starts afresh, as does a fallback in memory when its process
+/// restarts.
 ///
 /// A decision of the fallback has the origin [`Fallback`](traffik_core::Origin::Fallback).
 /// [`is_away`](Self::is_away) returns whether the last call of the primary failed, and a
