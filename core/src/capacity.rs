@@ -31,7 +31,6 @@ impl CapacityError {
 }
 
 texts! { CapacityError:
-    Self { largest } => "this limit is too large to be counted exactly: the largest limit or burst that can \
-        be is {largest}; in a bucket, a rate whose limit shares more factors with its period in microseconds \
-        allows a larger one",
+    Self { largest } => "the limit or burst is too large to be counted exactly at this rate; give at most \
+        {largest}, or a rounder rate, such as 1000000/30d instead of 1000001/31d",
 }

@@ -17,8 +17,8 @@ use crate::ratio::{Ratio, RatioError};
 ///     CostBased::new(rate!("4/s")).burst(8)?.floor(floor.parse()?)
 /// }
 /// assert!(made("50%").is_ok());
-/// assert_eq!(made("0"), Err(StrategyError::CostBasedFloor));
-/// assert_eq!(made("half").unwrap_err().to_string(), "not a ratio: write 3, 3/2, 1.5 or 50%");
+/// assert_eq!(made("0"), Err(StrategyError::CostBasedFloor("0".parse()?)));
+/// assert_eq!(made("half").unwrap_err().to_string(), "this is not a ratio; write 3, 3/2, 1.5 or 50%");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -46,7 +46,7 @@ pub enum StrategyError {
     /// The window of the mean of a [`CostBased`](crate::CostBased) bucket is 0 hits.
     EmptyWindow,
     /// The floor of a [`CostBased`](crate::CostBased) bucket is 0 or above 1.
-    CostBasedFloor,
+    CostBasedFloor(Ratio),
     /// A [`TimeOfDay`](crate::TimeOfDay) has no hours.
     NoHours,
     /// A [`TimeOfDay`](crate::TimeOfDay) has more hours than room: the number of hours, and the room.
@@ -115,51 +115,59 @@ texts! { StrategyError:
     Self::Capacity(error) => "{error}",
     Self::Ratio(error) => "{error}",
     Self::Threshold(ratio) =>
-        "the threshold is the load at which an adaptive limit falls: 1/1000000 to 1, such as 80%, not {ratio}",
+        "the threshold of an adaptive limit is {ratio}; give the load from which on the limit falls, \
+        1/1000000 to 1, such as 80%",
     Self::Reduction(ratio) =>
-        "the reduction multiplies the factor of an adaptive limit: below 1, such as 60%, not {ratio}",
+        "the reduction of an adaptive limit is {ratio}; give the factor of the limit, below 1, such \
+        as 60%",
     Self::Recovery(ratio) =>
-        "the recovery is added to the factor of an adaptive limit in each window: 1/1000000 to 1, such as 10%, \
-        not {ratio}",
+        "the recovery of an adaptive limit is {ratio}; give the part of the limit that each window adds, \
+        1/1000000 to 1, such as 10%",
     Self::AdaptiveFloor(ratio) =>
-        "the floor is the least part of an adaptive limit: at most 1, such as 30%, not {ratio}",
+        "the floor of an adaptive limit is {ratio}; give the least part of the limit, at most 1, such as 30%",
     Self::Buckets { asked, most } =>
-        "a strict window with room for {most} buckets can count in 1 to {most} of them, not in {asked}",
-    Self::EmptyWindow => "the mean cost must look back at least 1 hit",
-    Self::CostBasedFloor => "the floor is a share of the rate: it must be above 0 and at most 1, such as 1/2",
+        "a strict window with room for {most} buckets cannot count in {asked}; give 1 to {most}",
+    Self::EmptyWindow => "a mean cost over 0 hits does not exist; give a window of at least 1 hit",
+    Self::CostBasedFloor(ratio) =>
+        "the floor of a cost-based bucket is {ratio}; give a share of the rate above 0 and at most 1, \
+        such as 1/2",
     Self::NoHours => "no hours are given; give at least one range, or use the limit without hours",
-    Self::TooManyHours(given, room) => "{given} hours are given; there is room for {room}",
+    Self::TooManyHours(given, room) => "{given} ranges of hours are given, but there is room for {room}; \
+        give fewer, or make room by the length of TimeOfDay",
     Self::NotATime(hours) => "{hours} is not within a day; hours begin from 00:00 to 23:59 and end by 24:00",
     Self::EmptyHours(hours) => "{hours} is empty; the whole day is 00:00-24:00",
     Self::OverlappingHours(one, other) =>
-        "{one} and {other} overlap; the end of hours is not part of them, so one may begin there",
-    Self::ZeroHours(hours) => "{hours} has a ratio of 0, to which no limit can be scaled; give one above 0",
+        "{one} and {other} overlap; begin one of them at the end of the other, or later",
+    Self::ZeroHours(hours) => "no limit can be scaled to the ratio 0 of {hours}; give a ratio above 0",
     Self::UtcOffset(minutes) =>
         "an offset of {minutes} minutes from UTC is too large; give less than a day, such as 330 for +05:30",
-    Self::TooSlow => "this limit may take more than thirty years to become fresh, which is longer than \
-        hours can be followed; give it a shorter period or a smaller burst, or ratios that differ less",
+    Self::TooSlow => "the limit may take more than thirty years to become fresh, and hours cannot be \
+        followed for so long; give it a shorter period or a smaller burst, or ratios that differ less",
     Self::LogTooSmall { limit, entries } => "a log with room for {entries} entries cannot hold a limit of \
-        {limit}: give it as many entries as the limit, at most 65536, or choose a strict sliding window, \
-        which counts any limit in little room",
-    Self::DuplicatePriority(Label(label)) => "priority {label} is named twice; each leaves one reserve",
+        {limit}; give it as many entries as the limit, at most 65536, or use SlidingWindow::strict, which \
+        counts any limit in little room",
+    Self::DuplicatePriority(Label(label)) => "priority {label} is named twice; give it one reserve",
     Self::ReserveTooLarge(Label(label), ratio) => "priority {label} must leave {ratio} of the limit, which \
-        leaves nothing to itself; a reserve is less than 1",
+        leaves nothing to itself; give a reserve below 1",
     Self::ReserveTooSmall(Label(label), ratio, limit) => "priority {label} must leave {ratio} of a limit \
-        of {limit}, which is less than a cost of 1; a reserve is 0 or at least 1",
+        of {limit}, which is less than a cost of 1; give a reserve of 0, or a larger one",
     Self::RolloverShare(ratio) =>
-        "{ratio} of the unused limit cannot roll over; the share is at most 1, such as 50%",
-    Self::ZeroWeight => "a weight must be at least 1",
-    Self::TooManyRegions { most } => "there is room for {most} regions: make it larger or name fewer",
-    Self::DuplicateRegion { region: Label(region) } => "region {region} is named twice: give it one share",
+        "{ratio} of the unused limit cannot roll over; give a share of at most 1, such as 50%",
+    Self::ZeroWeight => "a weight of 0 leaves a client no share; give a weight of at least 1",
+    Self::TooManyRegions { most } => "there is room for {most} regions; name fewer, or make room by the \
+        length of Regions",
+    Self::DuplicateRegion { region: Label(region) } => "region {region} is named twice; give it one share",
     Self::ZeroShare { region: Some(Label(region)) } =>
-        "the share of region {region} comes to 0: raise it, or the limit",
-    Self::ZeroShare { region: None } => "the share of all other regions comes to 0: raise it, or the limit",
-    Self::SharesAboveOne => "the shares must add up to at most 1",
+        "the share of region {region} is less than a cost of 1; raise the share or the limit",
+    Self::ZeroShare { region: None } =>
+        "the share of all other regions is less than a cost of 1; raise the share or the limit",
+    Self::SharesAboveOne => "the shares of the regions add up to more than 1; lower some of them",
     Self::NoCommonDenominator =>
-        "the shares have no common denominator of 64 bits: round them, say to per cent",
-    Self::NoTier => "no tier is named; name at least the one that unknown tiers count as",
-    Self::DuplicateTier(Label(label)) => "tier {label} is named twice; each has one ratio",
+        "the shares of the regions have no common denominator of 64 bits; round them, for \
+        example to per cent",
+    Self::NoTier => "no tier is named; name at least one, since unknown tiers count as the first",
+    Self::DuplicateTier(Label(label)) => "tier {label} is named twice; give it one ratio",
     Self::ZeroTier(Label(label)) =>
-        "tier {label} has a ratio of 0; to admit nothing wrap a rate of 0 instead",
+        "tier {label} has a ratio of 0; give one above 0, or give clients that may do nothing a limit of 0/s",
     Self::TierTooLarge(Label(label), error) => "tier {label}: {error}",
 }

@@ -56,7 +56,7 @@ impl Rate {
     /// (about 285 years).
     pub const fn new(limit: u32, period: Duration) -> Result<Self, RateError> {
         // A fraction would make the interval inexact for ever, so it is refused and not rounded.
-        if !period.as_nanos().is_multiple_of(1000) {
+        if period.as_nanos() <= LONGEST_PERIOD * 1000 && !period.as_nanos().is_multiple_of(1000) {
             return Err(RateError::of(RateErrorKind::FractionOfMicrosecond));
         }
         Self::of_micros(limit, period.as_nanos() / 1000)

@@ -43,8 +43,8 @@ pub enum RatioError {
 }
 
 texts! { RatioError:
-    Self::ZeroDenominator => "the denominator of a ratio must not be 0",
-    Self::Malformed => "not a ratio: write 3, 3/2, 1.5 or 50%",
+    Self::ZeroDenominator => "a ratio cannot have the denominator 0; give 1 or more",
+    Self::Malformed => "this is not a ratio; write 3, 3/2, 1.5 or 50%",
 }
 
 impl Ratio {

@@ -116,7 +116,7 @@ impl<'de, T: Deserialize<'de> + Default, const N: usize> Deserialize<'de> for Pe
             type Value = PerLimit<T, N>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "one for each of {N} limits")
+                write!(f, "a list with one value for each of {N} limits")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {

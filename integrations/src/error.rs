@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use matchit::InsertError;
+
 /// The reason why a throttle, or a part of one, cannot be made, or why a registry has none of this name.
 ///
 /// Print it: the text names the correction. Match on it to treat causes differently. A strategy's constructor
@@ -57,8 +59,34 @@ pub enum ThrottleError {
 
 impl ThrottleError {
     /// Makes the error of a pattern that does not compile.
-    pub(crate) fn route(pattern: &str, reason: impl fmt::Display) -> Self {
-        Self::Route { pattern: pattern.to_owned(), reason: reason.to_string() }
+    /// The error of a template, in words that do not depend on the crate that compiles it.
+    pub(crate) fn template(pattern: &str, error: &InsertError) -> Self {
+        const FORMS: &str = "write /users/{id} or /files/{*path}";
+        let reason = match error {
+            InsertError::Conflict { with } => {
+                format!("it matches the same paths as {with:?}; keep one of the two")
+            }
+            InsertError::InvalidParamSegment => {
+                format!("a segment has more than one name in braces; {FORMS}")
+            }
+            InsertError::InvalidParam => format!("a name in braces is empty, or a brace is missing; {FORMS}"),
+            InsertError::InvalidCatchAll => format!("a name with a star is not at the end; {FORMS}"),
+            other => other.to_string(),
+        };
+        Self::Route { pattern: pattern.to_owned(), reason }
+    }
+
+    /// The error of a regular expression. The last line of the `error` names the mistake; the lines before
+    /// it show the expression.
+    #[cfg(feature = "regex")]
+    pub(crate) fn regex(pattern: &str, error: &impl fmt::Display) -> Self {
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or_default();
+        let last = last.strip_prefix("error: ").unwrap_or(last);
+        Self::Route {
+            pattern: pattern.to_owned(),
+            reason: format!("it is no regular expression: {}", last.trim_end_matches('.')),
+        }
     }
 }
 
@@ -67,25 +95,26 @@ impl fmt::Display for ThrottleError {
         match self {
             Self::Name(name) => write!(
                 f,
-                "{name:?} is no name for a throttle: use 1 to 64 of the characters a-z A-Z 0-9 . _ : -"
+                "{name:?} is no name for a throttle or a policy; use 1 to 64 of the characters a-z A-Z 0-9 \
+                 . _ : -"
             ),
             Self::Taken(uid) => {
-                write!(f, "a throttle named {uid:?} is in use already; give this one a name of its own")
+                write!(f, "a throttle named {uid:?} is in use already; give this one another name")
             }
             Self::Shared(uid) => write!(
                 f,
-                "a throttle named {uid:?} counts in this storage already, and both would count as one: \
-                 clone it to limit in several places, give this one a name of its own, or build it with \
+                "a throttle named {uid:?} counts in this storage already, and both would count as one; \
+                 clone it to limit in several places, give this one another name, or build it with \
                  shared() if both are to count as one, as after a reload of limits"
             ),
-            Self::Unknown(uid) => write!(f, "no throttle named {uid:?} is in use"),
+            Self::Unknown(uid) => {
+                write!(f, "no throttle named {uid:?} is in use; Registry::names lists those that are")
+            }
             Self::Network(text) => {
                 write!(f, "{text:?} is no network; write 10.0.0.0/8, 2001:db8::/32 or an address")
             }
             Self::Rule { pattern, reason } => write!(f, "{pattern:?} matches no request: {reason}"),
-            Self::Route { pattern, reason } => {
-                write!(f, "{pattern:?} is no route: {reason}; write /users/{{id}} or /files/{{*path}}")
-            }
+            Self::Route { pattern, reason } => write!(f, "{pattern:?} cannot be used: {reason}"),
         }
     }
 }

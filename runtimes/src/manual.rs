@@ -162,7 +162,7 @@ pub struct Stalled;
 impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the future and all tasks wait, and no task sleeps: spawn what they wait for on this runtime",
+            "the future and all tasks wait, and no task sleeps; spawn what they wait for on this runtime",
         )
     }
 }

@@ -94,14 +94,14 @@ pub trait Runtime: Timer + Clone + Send + Sync + 'static {
 /// use std::time::Duration;
 /// use traffik::runtime::Elapsed;
 ///
-/// assert_eq!(Elapsed(Duration::from_millis(50)).to_string(), "not done within 50ms");
+/// assert_eq!(Elapsed(Duration::from_millis(50)).to_string(), "the future was not done within 50ms");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed(pub Duration);
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not done within {:?}", self.0)
+        write!(f, "the future was not done within {:?}", self.0)
     }
 }
 

@@ -19,7 +19,7 @@ async fn two_throttles_of_one_name_on_one_storage_are_refused() {
     let second = || Throttle::builder("api", LIMIT, storage.clone());
     let error = second().build().unwrap_err();
     assert_eq!(error, ThrottleError::Shared("api".to_owned()));
-    for cure in ["clone it", "a name of its own", "shared()"] {
+    for cure in ["clone it", "another name", "shared()"] {
         assert!(error.to_string().contains(cure), "{error}");
     }
     // Behind a layer it is the same storage, and so it is for a limit of another type.

@@ -101,7 +101,7 @@ async fn a_renewed_lock_lasts_and_a_lost_one_is_told() {
     assert_eq!(held.renew().await.unwrap_err().kind(), ErrorKind::Contended);
     let lost = held.release().await.unwrap_err();
     assert_eq!(lost.kind(), ErrorKind::Contended);
-    assert_eq!(lost.to_string(), r#"the lock "name" ended before it was released: give it more than 10s"#);
+    assert_eq!(lost.to_string(), r#"the lock "name" ended before it was released; give it a TTL above 10s"#);
     other.release().await.unwrap();
 }
 
@@ -287,6 +287,7 @@ fn with_a_bad_environment() {
     let error = LockSettings::new().blocking(true).resolve().unwrap_err().to_string();
     assert_eq!(
         error,
-        r#"TRAFFIK_DEFAULT_BLOCKING is "maybe": give true, yes or 1 to wait, or false, no or 0 not to"#
+        "TRAFFIK_DEFAULT_BLOCKING is \"maybe\"; give true, yes or 1 to wait for a lock, or false, no or 0 not \
+         to wait"
     );
 }

@@ -14,6 +14,7 @@ mod file_storage;
 mod firmware;
 mod locked;
 mod locks;
+mod messages;
 mod overtaken;
 mod room;
 mod saved;

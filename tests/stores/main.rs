@@ -14,6 +14,7 @@ mod every_key;
 mod evictions;
 mod lines;
 mod memcached;
+mod messages;
 mod on_runtimes;
 mod one_node;
 mod real_servers;

@@ -214,7 +214,10 @@ fn a_denial_can_be_raised_and_more_be_read() {
             let policy = WsPolicy::new(runtime.clone()).action(WsAction::Raise);
             let mut socket = serve(&runtime, FixedWindow::new(rate!("1/10s")), policy).await;
             send(&mut socket, ["a", "b"]).await;
-            assert_eq!(receive_all(&mut socket, 2).await, ["a", "raised: rate limit exceeded, retry in 10s"]);
+            assert_eq!(
+                receive_all(&mut socket, 2).await,
+                ["a", "raised: the message is over the rate limit; try again in 10s"]
+            );
             runtime.sleep(Duration::from_secs(10)).await;
             send(&mut socket, ["c"]).await;
             assert_eq!(receive(&mut socket).await, "c");
@@ -248,7 +251,7 @@ fn ones_own_code_decides_what_becomes_of_each() {
             assert_eq!(json(&receive(&mut socket).await)["retry_after"], 10);
             assert_eq!(
                 receive_all(&mut socket, 2).await,
-                ["pass", "raised: rate limit exceeded, retry in 10s"]
+                ["pass", "raised: the message is over the rate limit; try again in 10s"]
             );
             assert_eq!(asked.load(Ordering::Relaxed), 6);
             send(&mut socket, ["reply", "delay"]).await;

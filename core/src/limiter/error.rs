@@ -52,7 +52,9 @@ pub enum WaitError<E = StorageError> {
 impl<E: fmt::Display> fmt::Display for WaitError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Never => f.write_str("this limit can never admit the hit, however long it waits"),
+            Self::Never => f.write_str(
+                "the limit can never admit this hit, however long it waits; lower its cost or raise the limit",
+            ),
             Self::TooLong { wait } => {
                 write!(f, "the hit would have to wait for {wait:?}, which is too long")
             }

@@ -1,5 +1,6 @@
 //! The limiter over a storage that may have to wait for its answer.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use crate::storage::{AsyncStorage, BackendError, MultiKeyReply, MultiKeyVerdict, Reply};
@@ -148,11 +149,9 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
         };
         let reply = call.await?;
         let into_array = |verdicts: Vec<S::Verdict>| {
-            <[S::Verdict; N]>::try_from(verdicts).map_err(|_| {
-                BackendError::new(
-                    ErrorKind::Other,
-                    "the storage returned another number of verdicts than keys",
-                )
+            <[S::Verdict; N]>::try_from(verdicts).map_err(|verdicts| {
+                let message = format!("the storage returned {} verdicts for {N} keys", verdicts.len());
+                BackendError::new(ErrorKind::Other, message)
             })
         };
         match reply {

@@ -122,15 +122,15 @@ impl RateError {
             RateErrorKind::NoPeriod => {
                 "a period is missing; write a unit or a number with a unit, such as s or 10s"
             }
-            RateErrorKind::NoUnit => "a number of the period needs a unit: us, ms, s, min, h, d or w",
+            RateErrorKind::NoUnit => "a number of the period needs a unit; write us, ms, s, min, h, d or w",
             RateErrorKind::VaryingUnit => "months and years vary in length; say how many days, such as 30d",
             RateErrorKind::UnknownUnit => "no such unit; the units are us, ms, s, min, h, d and w",
             RateErrorKind::AfterPeriod => {
                 "nothing is read after the period; a further unit needs a number, such as 1h30m"
             }
-            RateErrorKind::ZeroPeriod => "a period is at least 1us; only 0/0 means unlimited",
+            RateErrorKind::ZeroPeriod => "a period is at least 1us; write 0/0 for no limit at all",
             RateErrorKind::PeriodTooLong => "a period is at most 9007199254740991us, about 285 years",
-            RateErrorKind::FractionOfMicrosecond => "a period is a whole number of microseconds",
+            RateErrorKind::FractionOfMicrosecond => "a period is a whole number of microseconds; round it up",
         }
     }
 }

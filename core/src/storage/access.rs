@@ -120,4 +120,4 @@ pub(super) fn run_in<T, R>(
 
 /// The error of a strategy that calls back into its own storage; nothing else causes it.
 const BUSY: StorageError =
-    StorageError::new(ErrorKind::Contended, "the storage is in use by the caller itself");
+    StorageError::new(ErrorKind::Contended, "the storage was called from within one of its own calls");

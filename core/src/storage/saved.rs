@@ -76,14 +76,14 @@ fn checksum(bytes: &[u8]) -> u32 {
 }
 
 const SHORT: StorageError =
-    StorageError::new(ErrorKind::Invalid, "the buffer is too short; give SAVED bytes");
+    StorageError::new(ErrorKind::Invalid, "the buffer is too short for the image; give it SAVED bytes");
 
 impl From<DecodeError> for StorageError {
     /// Returns the error of bytes that cannot be restored.
     fn from(DecodeError: DecodeError) -> Self {
         Self::new(
             ErrorKind::Corrupt,
-            "these bytes are cut short or changed, or saved by another storage; begin with an empty one",
+            "the image is cut short, was changed, or is of another storage; begin with an empty storage",
         )
     }
 }

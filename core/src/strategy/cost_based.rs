@@ -162,7 +162,7 @@ impl CostBased {
     /// 1.
     pub const fn floor(self, share: Ratio) -> Result<Self, StrategyError> {
         if share.num() == 0 || share.num() > share.den() {
-            return Err(StrategyError::CostBasedFloor);
+            return Err(StrategyError::CostBasedFloor(share));
         }
         Ok(self.with_floor(share))
     }

@@ -40,7 +40,7 @@ impl Route {
         let mut router = Router::new();
         for template in templates {
             let added = router.insert(&*path::fold(template).text, template.to_owned());
-            added.map_err(|reason| ThrottleError::route(template, reason))?;
+            added.map_err(|error| ThrottleError::template(template, &error))?;
         }
         Ok(Self { router })
     }

@@ -87,7 +87,7 @@ impl Pattern {
     pub(super) fn template(text: &str, ignore_case: bool) -> Result<Self, ThrottleError> {
         check(text, PatternKind::Template)?;
         let (mut router, spelled) = (Router::new(), folded(text, ignore_case));
-        router.insert(&*spelled, ()).map_err(|reason| ThrottleError::route(text, reason))?;
+        router.insert(&*spelled, ()).map_err(|error| ThrottleError::template(text, &error))?;
         // Names in braces are not characters of a path.
         let mut depth = 0u32;
         let spelled = spelled.chars().filter(|character| {

@@ -25,7 +25,7 @@ impl Rule {
 
 fn read(text: &str, ignore_case: bool) -> Result<Pattern, ThrottleError> {
     let regex = RegexBuilder::new(text).case_insensitive(ignore_case).build();
-    let regex = regex.map_err(|reason| ThrottleError::route(text, reason))?;
+    let regex = regex.map_err(|error| ThrottleError::regex(text, &error))?;
     // Its literal characters are hard to count, so it counts as one.
     Ok(Pattern::new(text, read, (4, 1), move |path| regex.is_match(path)))
 }

@@ -41,12 +41,12 @@ fn mistake(text: &str, kind: PatternKind) -> Option<String> {
     let placeholder = |segment: &&str| segment.len() > 1 && segment.starts_with([':', '<']);
     if query || text.contains('#') {
         return reason(
-            "rules compare paths without query and fragment; leave them out, or check them in Rule::when",
+            "rules compare paths without query and fragment; leave those out, or check them in Rule::when",
         );
     }
     if let Some(segment) = segments.clone().find(placeholder) {
         let name = segment.trim_matches([':', '<', '>']);
-        return Some(format!("write a segment of any value as {{{name}}}"));
+        return Some(format!("use a template, with {{{name}}} for a segment of any value"));
     }
     let is_regular = text.contains(['[', ']', '|', '^', '\\', '<', '>'])
         || text.ends_with('$')
@@ -55,10 +55,10 @@ fn mistake(text: &str, kind: PatternKind) -> Option<String> {
         return reason("for a regular expression use Rule::regex, or write re: before it in a file");
     }
     if text.contains(';') {
-        return reason("rules ignore what follows a semicolon in a segment; leave it out");
+        return reason("rules ignore the part of a segment from a semicolon on; leave it out");
     }
     if !begins {
-        return reason("paths begin with a slash");
+        return reason("paths begin with a slash; write one in front");
     }
     if wildcards {
         return reason(
@@ -67,6 +67,9 @@ fn mistake(text: &str, kind: PatternKind) -> Option<String> {
     }
     None
 }
+
+/// The refusal of a word for all methods.
+const EVERY_METHOD: &str = "it is no method; leave the methods out to match all of them";
 
 /// Refuses a method that is probably a mistake, such as `post`.
 pub(super) fn check_method(method: &Method) -> Result<(), ThrottleError> {
@@ -80,8 +83,8 @@ pub(super) fn check_method(method: &Method) -> Result<(), ThrottleError> {
     let reason = match method.as_str() {
         name if is_known(name) => return Ok(()),
         _ if is_known(&capitals) => format!("methods are case-sensitive; write {capitals}"),
-        "*" => "a rule without methods matches all of them".to_owned(),
-        _ if matches!(&*capitals, "ANY" | "ALL") => "a rule without methods matches all of them".to_owned(),
+        "*" => EVERY_METHOD.to_owned(),
+        _ if matches!(&*capitals, "ANY" | "ALL") => EVERY_METHOD.to_owned(),
         _ => "there is no such method; check a method of your own in Rule::when".to_owned(),
     };
     Err(ThrottleError::Rule { pattern: method.to_string(), reason })

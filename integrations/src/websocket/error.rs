@@ -24,7 +24,7 @@ use traffik_core::storage::BackendError;
 ///     }
 /// }
 /// let denied = WsError::Throttled(Outcome::Deny { retry_after: Duration::from_secs(2) });
-/// assert_eq!(hint(&denied), "slow down: rate limit exceeded, retry in 2s");
+/// assert_eq!(hint(&denied), "slow down: the message is over the rate limit; try again in 2s");
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl<E: fmt::Display> fmt::Display for WsError<E> {
         match self {
             Self::Socket(error) => error.fmt(f),
             Self::Throttled(Outcome::Deny { retry_after }) => {
-                write!(f, "rate limit exceeded, retry in {retry_after:?}")
+                write!(f, "the message is over the rate limit; try again in {retry_after:?}")
             }
             Self::Throttled(_) => f.write_str("the message costs more than the rate limit can ever admit"),
             Self::Storage(failure) => failure.fmt(f),

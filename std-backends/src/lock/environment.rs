@@ -29,12 +29,12 @@ pub(super) fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<LockSett
         settings = settings.ttl(ttl.get());
     }
     if let Some(value) = lookup(BLOCKING) {
-        let expected = "true, yes or 1 to wait, or false, no or 0 not to";
+        let expected = "true, yes or 1 to wait for a lock, or false, no or 0 not to wait";
         let refused = || SettingsError::new(BLOCKING, format!("{value:?}"), expected);
         settings = settings.blocking(truth(&value).ok_or_else(refused)?);
     }
     if let Some(value) = lookup(BLOCKING_TIMEOUT) {
-        let expected = "a number of seconds, not below 0, such as 2.0";
+        let expected = "a number of seconds of at least 0, such as 2.0";
         let refused = || SettingsError::new(BLOCKING_TIMEOUT, format!("{value:?}"), expected);
         settings = settings.blocking_timeout(seconds(&value).ok_or_else(refused)?);
     }

@@ -14,7 +14,7 @@ use traffik_core::storage::BackendError;
 /// use traffik::lock::Ttl;
 ///
 /// let error = Ttl::new(Duration::ZERO).unwrap_err();
-/// assert!(error.to_string().starts_with("the TTL of a lock is 0ns: give a time above zero"));
+/// assert!(error.to_string().starts_with("the TTL of a lock is 0ns; give a time above zero"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
@@ -31,7 +31,7 @@ impl SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}: give {}", self.what, self.value, self.expected)
+        write!(f, "{} is {}; give {}", self.what, self.value, self.expected)
     }
 }
 

@@ -31,7 +31,7 @@ impl Ttl {
     pub fn new(ttl: Duration) -> Result<Self, SettingsError> {
         if ttl.is_zero() {
             let expected =
-                "a time above zero, such as 5s, after which the lock is free even if its holder died";
+                "a time above zero, such as 5s, after which the lock is free, even if its holder died";
             return Err(SettingsError::new("the TTL of a lock", format!("{ttl:?}"), expected));
         }
         Ok(Self(ttl))

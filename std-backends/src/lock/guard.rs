@@ -105,7 +105,7 @@ impl<L: Lock + ?Sized> LockGuard<L> {
     fn lost(&self, what: &str) -> BackendError {
         let name = quoted(self.grant.name());
         let message =
-            format!("the lock {name} ended before it was {what}: give it more than {:?}", self.ttl.get());
+            format!("the lock {name} ended before it was {what}; give it a TTL above {:?}", self.ttl.get());
         BackendError::new(ErrorKind::Contended, message)
     }
 }

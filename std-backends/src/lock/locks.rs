@@ -136,8 +136,9 @@ impl<L: Lock + ?Sized, R: Timer> Locks<L, R> {
                     format!("the lock {name} is still held after {timeout:?}"),
                 )
             } else {
-                let message =
-                    format!("the store did not answer within {timeout:?} whether the lock {name} is free");
+                let message = format!(
+                    "the store did not answer within {timeout:?}; the lock {name} may be held or free"
+                );
                 BackendError::new(ErrorKind::Timeout, message)
             }
         };

@@ -253,9 +253,9 @@ impl<T: KeyValueStore, L: Lock + ?Sized, R: Timer> LockedStorageInner<T, L, R> {
     }
 }
 
-const LATE_GET: &str = "the store did not answer before the lock ended; nothing was charged";
-const LATE_SET: &str = "the lock ended before the store answered, so the hit may or may not have been charged: \
-                        give the lock a TTL well above what the store takes";
+const LATE_GET: &str = "the store did not answer before the lock of the key ended; nothing was charged";
+const LATE_SET: &str = "the lock of the key ended before the store answered, so the hit may have been \
+                        charged; give the lock a TTL well above the time that the store takes";
 
 /// Makes an unknown outcome a certain one: before a `set` nothing is charged.
 fn nothing_charged(failure: BackendError) -> BackendError {

@@ -36,7 +36,7 @@ impl Address {
             && namespace::check(name).is_err()
         {
             return Err(format!(
-                "{name:?} is not a server name; use 1 to 64 letters, digits, or . : _ - @ /"
+                "{name:?} is not a name for a server; use 1 to 64 letters, digits, or . : _ - @ /"
             ));
         }
         Ok(Self { name: name.unwrap_or(&canonical).into(), canonical, dialed })
@@ -65,7 +65,7 @@ fn with_port(address: &str) -> String {
 fn canonical(address: &str) -> Result<String, String> {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, PORT));
     let Some(port) = port.parse::<u16>().ok().filter(|port| *port > 0) else {
-        return Err(format!("{address}: {port:?} is no port; write one of 1 to 65535"));
+        return Err(format!("{address}: {port:?} is not a port; write 1 to 65535"));
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<IpAddr>() {

@@ -93,8 +93,9 @@ impl<R: Connect> MemcachedStorage<R> {
     pub fn url(runtime: R, url: &str) -> Result<MemcachedBuilder<R>, BackendError> {
         let hosts = url.strip_prefix("memcached://").map(|rest| rest.trim_end_matches('/'));
         let Some(hosts) = hosts.filter(|hosts| !hosts.is_empty() && !hosts.contains(['/', '@', '?'])) else {
-            let message =
-                format!("{url:?} names no servers; write memcached://HOST:PORT, with commas between servers");
+            let message = format!(
+                "{url:?} names no servers; write memcached://HOST:PORT, or memcached://HOST:PORT,HOST:PORT"
+            );
             return Err(BackendError::new(ErrorKind::Invalid, message));
         };
         Ok(Self::servers(runtime, hosts.split(',')))
@@ -167,11 +168,16 @@ impl<R: Connect> MemcachedBuilder<R> {
         }
         let namespace = namespace::checked(self.namespace, self.settings.timeout)?;
         let PoolSettings { size, minimum, connect_timeout, .. } = self.settings;
-        if size == 0 || minimum > size {
-            return invalid(format!("{minimum} connections cannot be kept of at most {size}; keep 1 of 16"));
+        if size == 0 {
+            return invalid("a storage with at most 0 connections serves no call; set 16".to_owned());
+        }
+        if minimum > size {
+            return invalid(format!(
+                "{minimum} connections cannot be kept where at most {size} are made; keep at most {size}"
+            ));
         }
         if connect_timeout.is_zero() {
-            return invalid("a connect_timeout of 0 never connects; use 5 s".to_owned());
+            return invalid("a connect_timeout of 0 s never connects; set 5 s".to_owned());
         }
         let addresses = self.addresses.iter().map(|text| Address::parse(text));
         let mut addresses = addresses.collect::<Result<Vec<_>, _>>().or_else(invalid)?;
@@ -184,7 +190,7 @@ impl<R: Connect> MemcachedBuilder<R> {
         }
         addresses.sort_by(|one, other| one.name.cmp(&other.name));
         if let Some((twice, _)) = pairs(&addresses).find(|(one, it)| one.name == it.name) {
-            return invalid(format!("two servers are called {}; give each its own name", twice.name));
+            return invalid(format!("two servers are named {}; give each its own name", twice.name));
         }
         let Self { runtime, settings, clock, host, warnings, max_waiting, persistent, .. } = self;
         let host = host.unwrap_or_else(|| Arc::new(SteadyClock::default()));

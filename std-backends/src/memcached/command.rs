@@ -120,7 +120,10 @@ pub(super) fn unexpected(line: &[u8]) -> Error {
     if ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"].iter().any(|known| words.starts_with(known)) {
         return Error::other(words);
     }
-    Error::new(ErrorKind::InvalidData, format!("the server sent an unexpected reply: {words:?}"))
+    Error::new(
+        ErrorKind::InvalidData,
+        format!("the server sent an unexpected reply, {words:?}; check that it is a memcached"),
+    )
 }
 
 /// Returns whether an error carries a text of the server that begins with `words`.

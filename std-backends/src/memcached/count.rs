@@ -77,5 +77,5 @@ fn confirmed<V: Verdict>(verdict: V, is_counted: bool) -> Result<CountOutcome<V>
     if verdict.is_dirty() == is_counted {
         return Ok(CountOutcome::Verdict(verdict));
     }
-    Err(BackendError::new(ErrorKind::Corrupt, "the server's count contradicts the limit"))
+    Err(BackendError::new(ErrorKind::Corrupt, "the count on the server contradicts the limit"))
 }

@@ -39,11 +39,15 @@ impl CallFailure {
                 () if FULL.iter().any(|words| says(&error, words)) => failure(ErrorKind::Full, title, error),
                 () if says(&error, "CLIENT_ERROR unauthenticated") => {
                     let cause =
-                        format!("{error}: the storage sends no password; start the server without -Y");
+                        format!("{error}; the storage sends no password, so start the server without -Y");
                     failure(ErrorKind::Denied, title, cause)
                 }
                 () if says(&error, "ERROR Too many open connections") => {
                     failure(ErrorKind::Unavailable, title, error)
+                }
+                () if error.get_ref().is_some_and(|words| words.to_string().trim_ascii_end() == "ERROR") => {
+                    let cause = "the server does not know a command; use memcached itself, 1.6 or later";
+                    failure(ErrorKind::Other, title, cause)
                 }
                 () if is_refusal(&error) => failure(ErrorKind::Other, title, error),
                 () if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -116,7 +116,7 @@ impl Host {
 
     fn no_time_warning(&self) -> String {
         format!(
-            "{} does not report its time (`mg` with the flag t), so limits there use each host's clock: keep \
+            "{} does not report its time (`mg` with the flag t), so limits there use each host's clock; keep \
              the clocks of all hosts in step, or use memcached itself, 1.6 or later",
             self.title
         )

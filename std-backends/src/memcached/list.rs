@@ -62,7 +62,7 @@ impl ServerList {
         self.warning.give(|| {
             format!(
                 "{title} is used with another list of servers in namespace {}: here {ours}, there {theirs}; \
-                 a key that the lists keep on different servers has its limit twice, so name the same \
+                 a key that the lists keep on different servers has its limit twice; name the same \
                  servers everywhere",
                 self.namespace
             )

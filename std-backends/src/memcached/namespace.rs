@@ -70,7 +70,7 @@ impl<R: Connect> Server<R> {
                 return Ok(());
             }
         }
-        Err(failure(ErrorKind::Contended, &host.title, "others keep clearing the same namespace"))
+        Err(failure(ErrorKind::Contended, &host.title, "other processes kept clearing the same namespace"))
     }
 }
 

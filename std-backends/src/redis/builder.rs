@@ -179,14 +179,14 @@ impl RedisBuilder {
         net::prepare();
         let refusal = match &access {
             _ if connect_timeout.is_zero() => {
-                Some("a connect_timeout of 0 never connects; use 5 s, or a few round trips at least")
+                Some("a connect_timeout of 0 s never connects; set 5 s, or a few round trips at least")
             }
             ServerAccess::Net(_) if timer.is_some() => {
-                Some("the storage's own connections wait on their runtime; remove RedisBuilder::timer")
+                Some("a storage that makes its own connections needs no timer; remove RedisBuilder::timer")
             }
-            ServerAccess::User(_) if tls.is_some() => {
-                Some("a connection of yours has its own TLS or none; remove RedisBuilder::tls")
-            }
+            ServerAccess::User(_) if tls.is_some() => Some(
+                "TLS cannot be added to a connection of yours; connect by TLS, and remove RedisBuilder::tls",
+            ),
             _ => None,
         };
         if let Some(words) = refusal {

@@ -123,7 +123,10 @@ async fn ask<S: Strategy>(
 }
 
 fn unexpected_reply() -> BackendError {
-    BackendError::new(ErrorKind::Other, "the server sent an unexpected reply to a script")
+    BackendError::new(
+        ErrorKind::Other,
+        "Redis sent an unexpected reply to a script; the server must be Redis 7.0 or later",
+    )
 }
 
 /// A kind of limit that scripts know.

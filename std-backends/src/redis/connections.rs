@@ -100,8 +100,10 @@ where
         Box::pin(async move {
             match race(got, &mut end).await {
                 Either::Left(Ok(mut connection)) => send_on(&mut *connection, command, end).await,
-                Either::Left(Err(error)) => Err(not_sent(format!("the pool gave no connection: {error}"))),
-                Either::Right(()) => Err(not_sent("the pool gave no connection in time".to_owned())),
+                Either::Left(Err(error)) => {
+                    Err(not_sent(format!("the pool returned no connection: {error}")))
+                }
+                Either::Right(()) => Err(not_sent("the pool returned no connection in time".to_owned())),
             }
         })
     }

@@ -121,16 +121,19 @@ fn says(error: &RedisError, words: &str) -> bool {
 
 /// Returns the root cause, in its own words.
 pub(super) fn words(error: &RedisError) -> String {
-    // The line of the script that failed does not help the user.
-    let detail = error.detail().map(|detail| detail.split(" script: ").next().unwrap_or(detail));
+    // The line of the script that failed does not help the user, and the arguments of a command contain the
+    // key, which may be a secret.
+    let first = |detail, end| str::split(detail, end).next().unwrap_or(detail);
+    let detail = error.detail().map(|detail| first(first(detail, " script: "), ", with args beginning with"));
     let detail = detail.map(|detail| detail.trim_end_matches('.'));
     match (error.kind(), error.code(), detail) {
         (Kind::Client, _, Some(detail)) => format!("{detail}; {NOT_SENT}"),
+        (Kind::InvalidClientConfig, ..) => invalid_config(error),
         (_, Some("ERR"), Some(detail)) => detail.to_owned(),
         (_, Some(code), Some(detail)) => format!("{code} {detail}"),
-        // For an answer that cannot be read, the parser's message has many lines.
         (Kind::Io, ..) if error.is_timeout() => "no answer in time".to_owned(),
-        (Kind::Io | Kind::Parse, ..) => error.to_string().lines().next().unwrap_or_default().to_owned(),
+        (Kind::Parse, ..) => "its answer cannot be read".to_owned(),
+        (Kind::Io, ..) => error.to_string().lines().next().unwrap_or_default().to_owned(),
         (_, _, Some(detail)) => format!("{}: {detail}", error.category()),
         _ => error.category().to_owned(),
     }
@@ -139,27 +142,37 @@ pub(super) fn words(error: &RedisError) -> String {
 /// Returns advice for the user, or an empty text.
 fn advice(error: &RedisError) -> &'static str {
     match error.code() {
-        Some("NOAUTH") => "give a password: redis://:PASSWORD@HOST",
+        Some("NOAUTH") => "give a password, such as redis://:PASSWORD@HOST",
         Some("WRONGPASS") => "the user or the password is wrong",
         Some("NOPERM") => RIGHTS,
-        Some("OOM") => "limits fail there until it has memory: raise maxmemory",
+        Some("OOM") => "limits fail there until it has memory, so raise maxmemory",
         Some("MISCONF") => "limits fail there until it can save its data",
         Some("NOREPLICAS") => "limits fail there until it has its replicas",
-        Some("READONLY") => "it is a replica: name the master, or its sentinels",
+        Some("READONLY") => "it is a replica, so name the master or its sentinels",
         Some("CLUSTERDOWN") => "set cluster-require-full-coverage no, so that other nodes still serve",
         Some("BUSY") => "limits fail there until another client's script has ended",
-        Some("MOVED" | "ASK") => "it is a node of a cluster: name it as one",
+        Some("MOVED" | "ASK") => "it is a node of a cluster, so use RedisStorage::cluster",
         _ if is_forbidden(error) => RIGHTS,
         _ if is_full_of_clients(error) => "raise maxclients, or disconnect idle clients",
-        _ if is_no_database(error) => "use a database that the server has: redis://HOST/0",
-        _ if is_no_cluster(error) => "name it as a single server",
-        _ if is_unknown(error) => "Redis 7.0 or later is needed, with EVALSHA and SCRIPT",
-        _ if error.kind() == Kind::Parse => "its answer is not one of Redis: check the port",
+        _ if is_no_database(error) => "use a database that the server has, such as redis://HOST/0",
+        _ if is_no_cluster(error) => "it is a single server, so use RedisStorage::url",
+        _ if is_unknown(error) => "the server must be Redis 7.0 or later, with EVALSHA and SCRIPT",
+        _ if error.kind() == Kind::Parse => {
+            "the server does not speak the protocol of Redis, so check the port"
+        }
         _ if error.kind() == Kind::AuthenticationFailed => "the user or the password is wrong",
+        _ if error.to_string().contains("invalid peer certificate") => {
+            "trust the authority that signed it (RedisBuilder::tls), or give the server another one"
+        }
         _ => "",
     }
 }
 
+/// Returns the text of an error of an address, without the name of the kind in its middle.
+pub(super) fn invalid_config(error: &RedisError) -> String {
+    error.to_string().replace(" - InvalidClientConfig", "")
+}
+
 const RIGHTS: &str = "grant the user the commands of the scripts: +eval +evalsha +script|load +time +get +set \
                       +del +pttl +pexpire +getrange +setrange +strlen on the keys NAMESPACE:* and \
-                      NAMESPACE#*";
+                      NAMESPACE#*, and for clear() also +scan +unlink";

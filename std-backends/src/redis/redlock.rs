@@ -72,7 +72,7 @@ impl Redlock {
     pub fn new(servers: impl IntoIterator<Item = RedisLock>) -> Result<Self, BackendError> {
         let all: Vec<_> = servers.into_iter().map(RedlockMember::new).collect();
         if all.len() < 3 {
-            let message = format!("a quorum of {} servers cannot lose one; give 3 or 5", all.len());
+            let message = format!("a majority of {} servers cannot lose one; give 3 or 5 servers", all.len());
             return Err(BackendError::new(ErrorKind::Invalid, message));
         }
         Ok(Self(Arc::new(Members { all, held: Default::default() })))

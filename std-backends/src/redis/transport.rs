@@ -70,7 +70,7 @@ impl Transport {
         evictions: Arc<Evictions>,
     ) -> Result<Self, BackendError> {
         if sleep.is_none() && !net::HAS_TIMER {
-            let words = "calls need a timer for their deadlines: give one (RedisBuilder::timer), or turn on \
+            let words = "calls need a timer for their deadlines; give one (RedisBuilder::timer), or turn on \
                          the feature tokio or smol";
             return Err(BackendError::new(ErrorKind::Invalid, words));
         }

@@ -35,7 +35,10 @@ pub(crate) fn checked(mut namespace: String, timeout: Duration) -> Result<String
     }
     check(&namespace).map_err(|wrong| BackendError::new(ErrorKind::Invalid, wrong))?;
     if timeout.is_zero() {
-        return Err(BackendError::new(ErrorKind::Invalid, "a timeout of 0 s fails every call; set 500 ms"));
+        return Err(BackendError::new(
+            ErrorKind::Invalid,
+            "a timeout of 0 s fails every call; set 500 ms, for example",
+        ));
     }
     Ok(namespace)
 }

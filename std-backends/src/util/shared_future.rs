@@ -57,7 +57,7 @@ struct SharedWakers {
 impl<T: Clone> SharedFuture<T> {
     /// Shares a future. Nothing polls it before a waiter is polled.
     pub(crate) fn new(future: impl Future<Output = Result<T, BackendError>> + Send + 'static) -> Self {
-        Self::or_else(ErrorKind::Timeout, "the store panicked; the outcome of its call is unknown", future)
+        Self::or_else(ErrorKind::Timeout, "the store panicked; the hit may have been charged", future)
     }
 
     /// Shares a future, with another failure for the waiters that did not poll a panic.

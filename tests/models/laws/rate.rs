@@ -171,5 +171,5 @@ fn refusals_say_what_would_be_right() {
     }
     let too_precise = Rate::new(1, Duration::from_nanos(1_500)).unwrap_err();
     assert_eq!((too_precise.kind(), too_precise.found()), (RateErrorKind::FractionOfMicrosecond, None));
-    assert_eq!(too_precise.to_string(), "a period is a whole number of microseconds");
+    assert_eq!(too_precise.to_string(), "a period is a whole number of microseconds; round it up");
 }

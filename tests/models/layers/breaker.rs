@@ -139,7 +139,10 @@ fn failures_in_a_row_open_it_and_open_never_touches_the_storage() {
         assert_eq!(failure.kind(), ErrorKind::Unavailable);
         let open = failure.cause().downcast_ref::<CircuitOpen>().unwrap();
         assert_eq!((&*open.breaker, open.state), ("store", BreakerState::Open(until)));
-        assert_eq!(failure.to_string(), "the circuit breaker store is open; it tries again at 1.000000");
+        assert_eq!(
+            failure.to_string(),
+            "the circuit breaker store is open; it passes the next call at 1.000000 s on its clock"
+        );
         assert!(runtime.run(limits.stat("key")).unwrap().is_err());
         assert!(runtime.run(limits.check_together([&"a", &"b"], 1)).unwrap().is_err());
     }
@@ -208,7 +211,7 @@ fn half_open_one_probe_passes_at_a_time_and_a_dropped_one_leaves_its_place() {
     let probe = start(limits.check("key"));
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
     let refused = ask(&runtime, &limits).unwrap_err();
-    assert!(refused.to_string().contains("awaits the answer to a probe"), "{refused}");
+    assert!(refused.to_string().contains("tries the storage with one call"), "{refused}");
     assert_eq!(faulty.calls(), 2);
     drop(probe);
     // Cannot do it, which tells nothing of the store.

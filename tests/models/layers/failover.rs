@@ -308,7 +308,7 @@ fn a_limit_that_cannot_be_divided_fails_before_anybody_is_asked() {
             let failure = asked(op).unwrap_err();
             assert_eq!(failure.kind(), ErrorKind::Invalid);
             assert!(failure.to_string().starts_with(
-                "no storage was asked, since the fallback cannot apply its share of the limit: this"
+                "no storage was asked, since the fallback cannot apply its share of the limit: the"
             ));
         }
         let together = it.limits.storage().check_together(&limit, &[&"key", &"b"], &hit);

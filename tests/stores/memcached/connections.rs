@@ -300,7 +300,7 @@ fn a_server_that_is_too_old_is_named() {
         let address = old_server("1.4.39");
         let limiter = AsyncLimiter::new(window(), at(address).build().unwrap());
         let told = format!(
-            "memcached at {address}: memcached 1.4.39 is too old; 1.6 or later is needed; nothing was \
+            "memcached at {address}: memcached 1.4.39 is too old; use 1.6 or later; nothing was \
              charged"
         );
         for failure in [limiter.check("k").await.unwrap_err(), limiter.storage().ready().await.unwrap_err()] {

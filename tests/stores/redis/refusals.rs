@@ -155,7 +155,7 @@ fn what_is_no_server_for_limits_says_so_in_a_line() {
     run(async {
         let memcached = Memcached::start();
         let url = format!("redis://{}", memcached.address());
-        refused(&url, ErrorKind::Unavailable, &["its answer is not one of Redis"]).await;
+        refused(&url, ErrorKind::Unavailable, &["does not speak the protocol of Redis"]).await;
         let timeless = Redis::options().user("timeless", "pass", &["~*", "+@all", "-time"]).start();
         let (storage, _) = at(&timeless.url_as("timeless", "pass"));
         let failure = AsyncLimiter::new(weekly(9), storage).check("k").await.unwrap_err();
@@ -165,7 +165,7 @@ fn what_is_no_server_for_limits_says_so_in_a_line() {
         let storage = lines.of(RedisStorage::cluster([single.url()]).unwrap());
         let failure = AsyncLimiter::new(weekly(9), storage).check("k").await.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Denied, "{failure}");
-        assert!(failure.to_string().contains("name it as a single server"), "{failure}");
+        assert!(failure.to_string().contains("it is a single server, so use RedisStorage::url"), "{failure}");
         let memcached = lines.of(RedisStorage::url(&url).unwrap());
         assert!(memcached.ready().await.is_err());
         assert!(lines.taken().iter().all(|line| line.lines().count() == 1));
@@ -244,7 +244,10 @@ fn a_node_of_a_cluster_is_no_single_server() {
         for key in 0..60 {
             if let Err(failure) = limiter.check(&key).await {
                 assert_eq!(failure.kind(), ErrorKind::Denied, "{failure}");
-                assert!(chain(&failure).contains("it is a node of a cluster: name it as one"), "{failure}");
+                assert!(
+                    chain(&failure).contains("it is a node of a cluster, so use RedisStorage::cluster"),
+                    "{failure}"
+                );
                 moved += 1;
             }
         }

@@ -202,7 +202,7 @@ fn a_call_ends_in_time_and_says_what_it_knows() {
         let failure = limiter.check("k").await.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Unavailable);
         assert!(
-            failure.to_string().contains("the pool gave no connection in time; nothing was sent"),
+            failure.to_string().contains("the pool returned no connection in time; nothing was sent"),
             "{failure}"
         );
         drop(held);

@@ -121,7 +121,7 @@ fn parameters_out_of_range_are_refused() {
     }
     assert_eq!(
         StrategyError::Reduction(ratio("1")).to_string(),
-        "the reduction multiplies the factor of an adaptive limit: below 1, such as 60%, not 1"
+        "the reduction of an adaptive limit is 1; give the factor of the limit, below 1, such as 60%"
     );
     let defaults = limit.threshold(ratio("80%")).unwrap().reduction(ratio("60%")).unwrap();
     assert_eq!(defaults.recovery(ratio("10%")).unwrap().floor(ratio("30%")), Ok(limit));

@@ -115,8 +115,8 @@ fn a_late_refund_frees_nothing_of_a_dearer_hit() {
 fn settings_out_of_range_are_refused() {
     let bucket = CostBased::new(Rate::per_second(10));
     assert_eq!(bucket.window(0), Err(StrategyError::EmptyWindow));
-    assert_eq!(bucket.floor(ratio(0, 1)), Err(StrategyError::CostBasedFloor));
-    assert_eq!(bucket.floor(ratio(3, 2)), Err(StrategyError::CostBasedFloor));
+    assert_eq!(bucket.floor(ratio(0, 1)), Err(StrategyError::CostBasedFloor(ratio(0, 1))));
+    assert_eq!(bucket.floor(ratio(3, 2)), Err(StrategyError::CostBasedFloor(ratio(3, 2))));
     assert!(bucket.floor(Ratio::ONE).is_ok() && bucket.window(1).is_ok());
     assert_eq!(CostBased::new(Rate::per_day(1)).burst(u32::MAX), Err(CapacityError { largest: 208_499 }));
     assert!(CostBased::new(Rate::per_day(1)).burst(208_499).is_ok());

@@ -46,7 +46,7 @@ fn what_is_taken_back_rolls_over_after_all() {
 fn more_than_was_unused_cannot_roll_over() {
     let more = Ratio::new(3, 2).unwrap();
     assert_eq!(ten().share(more), Err(StrategyError::RolloverShare(more)));
-    let message = "3/2 of the unused limit cannot roll over; the share is at most 1, such as 50%";
+    let message = "3/2 of the unused limit cannot roll over; give a share of at most 1, such as 50%";
     assert_eq!(StrategyError::RolloverShare(more).to_string(), message);
     assert_eq!(ten().share(Ratio::ONE).unwrap().quota(0), 20);
 }

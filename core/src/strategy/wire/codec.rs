@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
 pub struct DecodeError;
 
 texts! { DecodeError:
-    Self => "these bytes are no state of this strategy and version",
+    Self => "the bytes are not a state of this strategy and version",
 }
 
 /// Returns the form of a state as a number: its tag and its longest length.

@@ -202,7 +202,7 @@ fn a_bad_file_is_refused_with_its_line() {
             "line 5: fallback:instances=17: ",
         ),
         (throttle("rate = \"1/s\"\n\nrules = { path = \"/a/{b\" }"), "line 5, column"),
-        (throttle("rate = \"1/s\"\nrules = { path = \"/a/{b\" }"), "is no route"),
+        (throttle("rate = \"1/s\"\nrules = { path = \"/a/{b\" }"), "cannot be used"),
         (throttle("rate = \"1/s\"\nrules = [{ path = \"a\" }]"), "paths begin with a slash"),
         (throttle("rate = \"1/s\"\nkey = \"cookie\""), "the keys are peer, forwarded (X-Forwarded-For), "),
         (

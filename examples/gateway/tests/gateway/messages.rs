@@ -20,7 +20,7 @@ fn a_bad_value_is_named_with_its_option_and_what_would_be_right() {
             "priority(low=1/1000)/token-bucket",
             "priority low must leave 1/1000 of a limit of 10",
         ),
-        ("--strategy", "regions:us=1/1000,eu=1/2", "the share of region us comes to 0: raise it"),
+        ("--strategy", "regions:us=1/1000,eu=1/2", "the share of region us is less than a cost of 1; raise"),
         ("--strategy", "regions:=1", "names no parameter of regions; write name=value"),
         ("--strategy", "fair-share:instance=", "write fair-share:instance=a"),
         ("--strategy", "gcra:tolerance=0s", "tolerance=0s is not a time above 0 such as 500ms"),
@@ -80,10 +80,7 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["--strategy", "regions:us=4/5,eu=3/5"], "--rate 10/10s: "),
         (&["--strategy", "fair-share"], "write fair-share:instance=a"),
         (&["--strategy", "sliding-log", "--rate", "100000/s"], "--rate 100000/s: "),
-        (
-            &["--strategy", "gcra:burst=4294967295", "--rate", "300000007/d"],
-            "the largest limit or burst that can be is 213503982",
-        ),
+        (&["--strategy", "gcra:burst=4294967295", "--rate", "300000007/d"], "give at most 213503982"),
         (
             &["--storage", "etcd://localhost"],
             "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT, \

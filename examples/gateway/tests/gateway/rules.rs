@@ -8,18 +8,18 @@ use super::{Gateway, refused};
 fn a_rule_that_matches_nothing_is_refused_with_what_would_be_right() {
     for (rule, expected) in [
         (r#"methods = ["post"]"#, "write POST"),
-        (r#"methods = ["*"]"#, "a rule without methods matches all of them"),
-        (r#"methods = ["ANY"]"#, "a rule without methods matches all of them"),
+        (r#"methods = ["*"]"#, "leave the methods out"),
+        (r#"methods = ["ANY"]"#, "leave the methods out"),
         (r#"methods = ["GETT"]"#, "there is no such method"),
         (r#"path = "/api/.*""#, "write re: before it"),
-        (r#"path = "/users/:id""#, "as {id}"),
-        (r#"path = "/users/<id>""#, "as {id}"),
+        (r#"path = "/users/:id""#, "with {id}"),
+        (r#"path = "/users/<id>""#, "with {id}"),
         (r#"path = "/users/[0-9]+""#, "write re: before it"),
         (r#"path = "/api/(v1|v2)""#, "write re: before it"),
         (r#"path = "/login$""#, "write re: before it"),
         (r#"path = "/a?x=1""#, "without query and fragment"),
         (r#"path = "/a#b""#, "without query and fragment"),
-        (r#"path = "re:(""#, "is no route"),
+        (r#"path = "re:(""#, "cannot be used"),
     ] {
         let file = File::new(
             "nothing",

@@ -109,15 +109,22 @@ impl BreakerBuilder {
         // A breaker with such settings would always be open or never open. The messages name values that
         // work.
         let settings = &self.settings;
-        let refuse = |message: &'static str| Err(BackendError::new(ErrorKind::Invalid, message));
+        let refuse = |message: &str| Err(BackendError::new(ErrorKind::Invalid, message));
         if settings.failures == Some(0) {
-            return refuse("a breaker that opens after 0 failures is always open; set 1 or more");
+            return refuse(
+                "a breaker that opens after 0 failures is always open; set `failures` to 1 or more",
+            );
         }
         if settings.successes == 0 {
-            return refuse("a breaker closes after at least 1 successful probe; set 1 or more");
+            return refuse(
+                "a breaker that closes after 0 successes never tries the storage; set `successes` to 1 or \
+                 more",
+            );
         }
         if settings.open_for.is_zero() {
-            return refuse("a breaker must stay open for some time; set `open_for` to 500 ms, for example");
+            return refuse(
+                "a breaker that is open for 0 s never refuses a call; set `open_for` to 500 ms, for example",
+            );
         }
         if settings.slow.is_some_and(|slow| slow.is_zero()) {
             return refuse("calls of 0 s are always slow; set `slow` well above what a call takes");
@@ -125,9 +132,10 @@ impl BreakerBuilder {
         if let Some(Share { rate, calls, window }) = &settings.share
             && (*rate == Ratio::ZERO || *rate > Ratio::ONE || *calls == 0 || window.is_zero())
         {
-            return refuse(
-                "a failure rate must be above 0 and at most 1, over at least 1 call, in a window above 0 s",
-            );
+            return refuse(&format!(
+                "a failure rate of {rate} over {calls} calls in {window:?} cannot be reached, or always is; \
+                 set a rate above 0 and at most 1, at least 1 call, and a window above 0 s",
+            ));
         }
         Ok(self.build_unchecked())
     }

@@ -53,7 +53,7 @@ use crate::layer::breaker::state_machine::{BreakerInner, BreakerPermit};
 ///
 /// breaker.force_open();
 /// let refused = runtime.run(async { limiter.check("alice").await })?.unwrap_err();
-/// assert_eq!(refused.to_string(), "the circuit breaker redis was opened by hand");
+/// assert!(refused.to_string().starts_with("the circuit breaker redis was opened by hand"));
 /// breaker.release();
 /// assert_eq!(breaker.state(), BreakerState::Closed);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

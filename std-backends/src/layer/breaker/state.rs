@@ -41,7 +41,7 @@ impl fmt::Display for BreakerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed"),
-            Self::Open(until) => write!(f, "open until {until}"),
+            Self::Open(until) => write!(f, "open until {until} s on its clock"),
             Self::HalfOpen => f.write_str("half-open"),
             Self::ForcedOpen => f.write_str("forced open"),
             Self::ForcedClosed => f.write_str("forced closed"),
@@ -139,9 +139,15 @@ impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         name(f, &self.breaker, self.node.as_deref())?;
         match self.state {
-            BreakerState::Open(until) => write!(f, " is open; it tries again at {until}"),
-            BreakerState::ForcedOpen => f.write_str(" was opened by hand"),
-            _ => f.write_str(" awaits the answer to a probe; it tries again after that"),
+            BreakerState::Open(until) => {
+                write!(f, " is open; it passes the next call at {until} s on its clock")
+            }
+            BreakerState::ForcedOpen => {
+                f.write_str(" was opened by hand; it stays open until it is released")
+            }
+            _ => f.write_str(
+                " tries the storage with one call; it refuses all others until that one is answered",
+            ),
         }
     }
 }

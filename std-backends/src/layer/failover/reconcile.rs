@@ -94,7 +94,8 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
                 let reply = reply.map_err(|failure| if is_unknown { unknown(&failure) } else { failure })?;
                 if is_unknown && reply == MultiKeyReply::Unsupported {
                     // Checking one key after another would charge the primary again.
-                    let unable = "the fallback cannot check several keys at once";
+                    let unable = "the primary storage did not answer, and the fallback cannot check several \
+                                  keys at once; the hit may have been charged";
                     return Err(BackendError::new(ErrorKind::Timeout, unable));
                 }
                 (reply, Some(is_unknown))
@@ -163,7 +164,7 @@ impl<S: Strategy, P: AsyncStorage<S> + 'static, F: AsyncStorage<S> + 'static> Ro
             let panicked = |_| {
                 Err(BackendError::new(
                     ErrorKind::Timeout,
-                    "the primary panicked; the outcome of its call is unknown",
+                    "the primary storage panicked; the hit may have been charged",
                 ))
             };
             SharedFuture::new(charges.catch_unwind().map(move |outcome| outcome.unwrap_or_else(panicked)))

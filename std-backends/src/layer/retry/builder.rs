@@ -87,10 +87,10 @@ impl<T, R> RetryBuilder<T, R> {
             return refuse("0 attempts never ask the storage; set 1 to ask once, or 3 to try again twice");
         }
         if settings.deadline.is_some_and(|time| time.is_zero()) {
-            return refuse("a deadline of 0 s allows no attempt; set 1 s, or use `without_deadline`");
+            return refuse("a deadline of 0 s allows no attempt; set 1 s, or use without_deadline()");
         }
         if settings.backoff.is_upside_down() {
-            return refuse("the longest wait of the backoff is shorter than the first; swap the two");
+            return refuse("the longest wait of the backoff is shorter than its first; swap the two");
         }
         Ok(self.build_unchecked())
     }

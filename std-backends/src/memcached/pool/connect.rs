@@ -162,7 +162,7 @@ async fn make<R: Connect>(runtime: &R, address: &str, host: &Host) -> ConnectRes
     match host.greet(&mut wire, runtime.sleep(PATIENCE)).await {
         Ok(version) if can_count(&version) => Ok(wire),
         Ok(version) => {
-            let cause = format!("memcached {version} is too old; 1.6 or later is needed");
+            let cause = format!("memcached {version} is too old; use 1.6 or later");
             Err(connect_failure(failure(ErrorKind::Denied, &host.title, cause), false))
         }
         Err(call_failure) => {

@@ -3,6 +3,7 @@
 use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
 
 use super::tls;
+use crate::redis::failure;
 
 /// The address of a server, with the user and the database: a URL, a host and a port, or a type of the redis
 /// crate. Constructors of [`RedisStorage`](crate::RedisStorage) that take several servers accept it.
@@ -33,17 +34,27 @@ impl ServerAddress for &str {
     fn into_info(self) -> Result<ConnectionInfo, RedisError> {
         let is_tls = |scheme: &str| ["rediss", "valkeys"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
         let Some((_, rest)) = self.split_once("://").filter(|(scheme, _)| is_tls(scheme)) else {
-            return settled(self.into_connection_info()?);
+            return settled(parsed(self)?);
         };
         let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, it)| (rest, Some(it)));
         if fragment.is_some_and(|fragment| fragment != "insecure") {
-            return Err((ErrorKind::InvalidClientConfig, "the only fragment of a URL is #insecure").into());
+            return Err((ErrorKind::InvalidClientConfig, "a Redis URL ends in #insecure or has no #").into());
         }
-        let info = format!("redis://{rest}").into_connection_info()?;
+        let info = parsed(&format!("redis://{rest}"))?;
         let (host, port) = address(&info)?;
         let insecure = fragment.is_some();
         settled(info.set_addr(ConnectionAddr::TcpTls { host, port, insecure, tls_params: None }))
     }
+}
+
+/// Parses a URL. The error shows a correct one, and leaves out this one, which may contain a password.
+fn parsed(url: &str) -> Result<ConnectionInfo, RedisError> {
+    url.into_connection_info().map_err(|error| {
+        let what = failure::invalid_config(&error).to_lowercase();
+        let what =
+            format!("{what}; write redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://HOST or unix:///PATH");
+        (ErrorKind::InvalidClientConfig, "the address is not a Redis URL", what).into()
+    })
 }
 
 macro_rules! by_text {
@@ -84,12 +95,12 @@ pub(in super::super) fn settled(info: ConnectionInfo) -> Result<ConnectionInfo, 
     let words = match info.addr() {
         address if address.is_supported() => None,
         ConnectionAddr::TcpTls { insecure: true, .. } => Some(
-            "certificates are checked; give the authority that signed them (RedisBuilder::tls), or turn on \
-             TLS and tls-rustls-insecure of the redis crate",
+            "#insecure does nothing, since certificates are checked; give the authority that signed them \
+             (RedisBuilder::tls), or turn on TLS and tls-rustls-insecure of the redis crate",
         ),
         ConnectionAddr::TcpTls { .. } if tls::IS_ON => None,
         ConnectionAddr::TcpTls { .. } => Some("the address needs TLS; turn on the feature redis-tls"),
-        _ => Some("this system does not support such sockets"),
+        _ => Some("this operating system has no Unix sockets; write redis://HOST:PORT"),
     };
     if let Some(words) = words {
         return Err((ErrorKind::InvalidClientConfig, words).into());
@@ -107,7 +118,11 @@ pub(super) fn address(info: &ConnectionInfo) -> Result<HostPort, RedisError> {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
             Ok((host.clone(), *port))
         }
-        _ => Err((ErrorKind::InvalidClientConfig, "a node of a cluster needs a host and a port").into()),
+        _ => Err((
+            ErrorKind::InvalidClientConfig,
+            "a node of a cluster is reached by a host and a port; write redis://HOST:PORT",
+        )
+            .into()),
     }
 }
 

@@ -118,7 +118,11 @@ impl Cluster {
         known: Arc<KnownScripts>,
     ) -> Result<Self, RedisError> {
         if nodes.is_empty() {
-            return Err((Kind::InvalidClientConfig, "a cluster needs the address of a node; name one").into());
+            return Err((
+                Kind::InvalidClientConfig,
+                "no node of the cluster is named; name one, such as redis://HOST:6379",
+            )
+                .into());
         }
         let seeds =
             nodes.into_iter().map(|info| Ok((address(&info)?, info))).collect::<Result<_, RedisError>>()?;

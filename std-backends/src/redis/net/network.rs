@@ -13,6 +13,7 @@ use super::sentinel::Sentinels;
 use super::session::NetSession;
 use super::tls::Tls;
 use crate::redis::budgets::Budgets;
+use crate::redis::failure;
 use crate::redis::known::KnownScripts;
 use crate::util::evictions::Evictions;
 use crate::util::warning::LogWriter;
@@ -65,7 +66,8 @@ impl Network {
             }
             Place::Cluster(nodes) => {
                 let cluster = Cluster::new(nodes, tls, budgets, writer, evictions, known);
-                let cluster = cluster.map_err(|error| BackendError::new(ErrorKind::Invalid, error))?;
+                let cluster =
+                    cluster.map_err(|error| BackendError::new(ErrorKind::Invalid, failure::words(&error)))?;
                 return Ok(Self::Cluster(Box::new(cluster)));
             }
         };

@@ -90,11 +90,11 @@ impl Sentinels {
         writer: &LogWriter,
     ) -> Result<Self, BackendError> {
         let (ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. }) = master.addr() else {
-            let words = "sentinels know a master by its name; write redis://NAME";
+            let words = "sentinels know a master by its name, not by a path; write redis://NAME";
             return Err(BackendError::new(ErrorKind::Invalid, words));
         };
         if sentinels.is_empty() {
-            let words = "a master is found by its sentinels; name one, such as redis://HOST:26379";
+            let words = "no sentinel is named; name one, such as redis://HOST:26379";
             return Err(BackendError::new(ErrorKind::Invalid, words));
         }
         let budgets = Budgets { call: PATIENCE, connect: PATIENCE };
@@ -139,7 +139,10 @@ impl Sentinels {
         };
         let named = sentinel.call(Instant::now() + PATIENCE, ask).await.map_err(failure::nothing_charged)?;
         let named = named.ok_or_else(|| {
-            let words = format!("the sentinel knows no master named {}", self.name);
+            let words = format!(
+                "the sentinel knows no master named {}; check the name in its configuration",
+                self.name
+            );
             failure::of(sentinel.name(), ErrorKind::Unavailable, &words)
         })?;
         self.known.lock().note(named, Instant::now());
@@ -147,7 +150,7 @@ impl Sentinels {
     }
 
     fn unknown(&self) -> BackendError {
-        failure::of(&self.name(), ErrorKind::Unavailable, "no sentinel names it")
+        failure::of(&self.name(), ErrorKind::Unavailable, "no sentinel has named its address")
     }
 
     /// Completes when the master is no longer `from`.
