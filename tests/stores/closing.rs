@@ -1,4 +1,5 @@
-//! Closing a storage on a real server: who is on the way is served, who comes later is told so, and connections end.
+//! Closing a storage on a real server: calls under way are served, later calls fail with `Closed`, and
+//! connections end.
 
 use std::future::Future;
 use std::time::Duration;
@@ -21,7 +22,8 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-/// Who has asked is served, in as many steps as that takes; who asks meanwhile or later is told that it is closed.
+/// A call under way is served, in as many steps as that takes. A call during the close or after it fails with
+/// `Closed`.
 async fn serves_who_is_on_the_way<S: Strategy, M: AsyncStorage<S> + Clone>(
     strategy: S,
     storage: M,
@@ -103,7 +105,7 @@ fn memcached() {
     });
 }
 
-/// What is closed is not ill: no breaker opens, no retry waits, and no fallback goes on in its place.
+/// A closed storage has not failed: no breaker opens, no retry waits, and no fallback takes over.
 #[test]
 fn through_all_layers() {
     run(async {

@@ -71,7 +71,7 @@ fn count_over(mut stream: &TcpStream, name: &str) -> u64 {
 }
 
 fn counted(server: &Memcached) -> u64 {
-    // What makes the item is no hit.
+    // The call that creates the item is no hit.
     count(server, &["decr_hits", "total_items"])
 }
 
@@ -188,7 +188,7 @@ fn a_flood_of_denials_changes_nothing() {
         let left =
             || String::from_utf8(SERVER.get("flood:{key}").unwrap()).unwrap().trim_end().parse::<u64>();
         let empty = left().unwrap() - 1;
-        // As many as bring the count half-way to the end of what it is told in.
+        // Enough to bring the count half-way to the end of its numbers.
         SERVER.command("ma flood:{key} MD D262100");
         for _ in 0..20 {
             let told = join_all((0..64).map(|number| processes[number % 4].check("key"))).await;
@@ -229,7 +229,7 @@ fn a_hot_key_admits_exactly_the_limit() {
     hot("sliding", SlidingWindow::new(rate), 300);
     hot("strict", strict(rate), 300);
     hot("log", HeapLog::new(rate).unwrap(), 300);
-    // What the week before left over comes on top.
+    // The rest of the week before is added.
     hot("rollover", QuotaRollover::new(rate), 450);
     hot("adaptive", Adaptive::new(rate), 300);
 }

@@ -133,7 +133,7 @@ async fn what_goes_wrong_is_told_in_time_and_passes<T: Store>(runtime: impl Conn
     for _ in 0..100 {
         drop(poll_immediate(limiter.check("dropped")).await);
     }
-    // Those may have been sent or not; whoever asks after them gets an answer that is one's own.
+    // The server may have received these calls or not; the next callers get answers of their own.
     let (a, b) = join(limiter.check_n("a", 10), limiter.check_n("b", 20)).await;
     assert_eq!([a.unwrap().remaining(), b.unwrap().remaining()], [990, 980]);
 
@@ -169,7 +169,7 @@ async fn locks_are_waited_for<T: Store>(runtime: impl Connect) {
     assert!(locks.lock("name").await.unwrap().fencing() > token);
 }
 
-/// Those who wait in one process stand in line there, and only the first asks.
+/// The waiters of one process form one line, and only the first of them asks.
 async fn those_who_wait_are_served_in_order(runtime: impl Runtime) {
     const WAITERS: u64 = 8;
     let redis = Redis::start();
@@ -189,7 +189,7 @@ async fn those_who_wait_are_served_in_order(runtime: impl Runtime) {
             assert!(asked.until_ready("key", &inner).await.unwrap().is_allowed());
             done.send(number).await.unwrap();
         });
-        // Whoever is polled once stands in line, but the first, who asks.
+        // A future that is polled once joins the line, but the first one asks.
         assert!(poll_immediate(waits.as_mut()).await.is_none());
         runtime.spawn(waits);
         while told.is_empty() && AsyncStorage::<Gcra>::wait_queue(limiter.storage()).unwrap().is_empty(&"key")

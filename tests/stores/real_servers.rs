@@ -138,7 +138,7 @@ fn a_server_waits_for_its_port() {
     let mut server = TcpStream::connect(other.address()).unwrap();
     let stranger = TcpListener::bind(redis.address()).unwrap();
     std::thread::scope(|scope| {
-        // Whoever waits for the server to answer finds a stranger first, and another server behind it.
+        // The wait for the server meets a stranger first, and another server behind it.
         scope.spawn(move || {
             let (mut client, _) = stranger.accept().unwrap();
             for _ in ["PING", "INFO"] {
@@ -206,7 +206,7 @@ fn a_sentinel_fails_over_when_told_to() {
     let (master, replica) = (sentinel.master().port(), sentinel.replica().port());
     assert_eq!(sentinel.master().command(&["SET", "key", "1"]), Reply::ok());
     assert!(sentinel.replica().command(&["SET", "key", "2"]).error().starts_with("READONLY"));
-    // What a master has answered to is not with its replica yet, unless it is asked about that.
+    // The replica may not have an answered write of its master yet, unless it is asked about that.
     let mut client = sentinel.master().client();
     assert_eq!(client.ask(&["SET", "key", "3"]).unwrap(), Reply::ok());
     assert_eq!(client.ask(&["WAIT", "1", "5000"]).unwrap().integer(), 1);
@@ -264,7 +264,7 @@ fn a_proxy_delays_each_direction() {
     assert_eq!(client.receive().unwrap(), pong());
     assert!(started.elapsed() >= 2 * delay);
     assert!((1..20).all(|_| client.receive().unwrap() == pong()));
-    // What is held leaves as soon as there is no delay any more.
+    // Held bytes leave as soon as the delay ends.
     proxy.delay(Duration::from_secs(3600));
     client.send(&["PING"]).unwrap();
     assert!(nothing_comes(&mut client));

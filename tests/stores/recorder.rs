@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What was said over one connection since it was last asked for.
+/// The bytes that passed over one connection since the last look.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Said {
     pub(crate) requests: Vec<u8>,
@@ -46,9 +46,10 @@ impl Recorder {
         self.address
     }
 
-    /// What was said over each connection since this was last asked, in the order in which they were made.
+    /// The bytes that passed over each connection since the last look, in the order in which the connections
+    /// were made.
     ///
-    /// Whoever has an answer finds it here.
+    /// An answer that a caller has is included.
     pub(crate) fn take(&self) -> Vec<Said> {
         self.connections.lock().unwrap().iter_mut().map(std::mem::take).collect()
     }

@@ -41,7 +41,7 @@ fn whole(limit: u32, period: u64) -> Rate {
     rate(limit, if period.is_multiple_of(5) { period } else { 1_000_000 * (1 + period % 20) })
 }
 
-/// Limits that are counted: what the client is told is the same, of more limits than one, in every class.
+/// Limits that are counted: the client gets the same answers, from several limits, in every class.
 #[test]
 fn windows_agree() {
     let how = (SEQUENCES / 10, Compared::Figures);

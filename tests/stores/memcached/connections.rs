@@ -34,7 +34,7 @@ async fn warm<S: Strategy<Cost = u32>>(limiter: &AsyncLimiter<S, MemcachedStorag
     }
 }
 
-/// Connections that are closed while they lie idle fail no call, whoever closes them.
+/// Connections that are closed while they lie idle fail no call, on either side that closes them.
 #[test]
 fn idle_connections_may_be_closed() {
     async fn closed<S: Strategy<Cost = u32>>(strategy: S) {
@@ -104,7 +104,7 @@ fn a_server_far_away_takes_one_round_trip() {
     });
 }
 
-/// Whoever finds that a namespace was cleared counts in the new generation, whatever it asked for at first.
+/// A caller that notices a cleared namespace counts in the new generation, although it asked in the old one.
 #[test]
 fn what_was_cleared_meanwhile_counts_anew() {
     run(async {

@@ -1,5 +1,5 @@
-//! What goes wrong between a limiter and its Memcached, on real servers: how much is admitted all the same,
-//! how long a call takes to say so, and how soon all is well again.
+//! Faults between a limiter and its Memcached, on real servers: how much is admitted all the same, how long a
+//! call takes to report the fault, and how soon all is well again.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -152,8 +152,8 @@ fn a_network_that_swallows_everything_or_cuts_replies_short_is_bounded() {
     });
 }
 
-/// A check that nobody waits for any more does not answer the next one: each asks for a cost of its own, and
-/// is told what that leaves.
+/// An abandoned check does not answer the next one: each asks for a cost of its own, and gets the rest that
+/// this leaves.
 #[test]
 fn a_dropped_check_disturbs_no_other() {
     run(async {
@@ -189,7 +189,7 @@ fn a_full_server_says_so_or_gives_up_the_oldest() {
             }
         }
         assert_eq!(told, Some(ErrorKind::Full));
-        // What is there is still counted.
+        // A state that is there is still counted.
         assert_eq!(limiter.check("key 0").await.unwrap().remaining(), 3);
 
         let small = Memcached::options().arguments(&["-m", "2"]).start();
@@ -276,8 +276,7 @@ fn garbage_is_no_answer() {
     static USED_AGAIN: AtomicBool = AtomicBool::new(false);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // Ends with the process: each connection gets the next answer to whatever comes first, and is told
-    // nothing more.
+    // Ends with the process: each connection gets the next answer to its first command, and no further one.
     std::thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let Ok(mut stream) = stream else { return };
@@ -290,7 +289,7 @@ fn garbage_is_no_answer() {
                 // The rest of what was asked may come yet.
                 while lines.read_line(&mut line).unwrap_or(0) > 0 {}
                 let mut asked = line.lines().filter(|line| line.starts_with(['m', 'g', 'c', 'a']));
-                // What is asked of the namespace goes out with the first question.
+                // The question about the namespace goes out with the first call.
                 USED_AGAIN.fetch_or(asked.any(|line| !line.contains('#')), Ordering::Relaxed);
             });
         }

@@ -1,4 +1,4 @@
-//! What is said to a Memcached server, what it answers and what it keeps, on a clock that is set.
+//! The commands to a Memcached server, its answers and its items, on a clock that is set.
 //!
 //! `{u1}` stands for a number by which the server tells versions of items apart, `{call}` for that of a call,
 //! `{rest}` for the seconds that an item has yet to live.
@@ -59,7 +59,8 @@ impl Scene {
         writeln!(self.text, "{line}").unwrap();
     }
 
-    /// What was called, but for questions whether a namespace has been cleared: some a second.
+    /// The calls so far, without the questions whether a namespace has been cleared: there are some each
+    /// second.
     fn made(&self) -> Vec<Call> {
         let mut made = calls(&self.recorder);
         made.retain(|call| !call.request.words[1].ends_with("#generation{}"));

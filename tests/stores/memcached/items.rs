@@ -1,4 +1,4 @@
-//! What servers keep, for how long, on which of several, and over how many connections.
+//! The items on servers: for how long, on which of several, and over how many connections.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn items_are_kept_as_long_as_their_limits_remember() {
         assert!((3..=5).contains(&keep("brief", every(1)).await));
         let day = 24 * 3_600;
         assert!((3..=i64::try_from(day).unwrap() + 4).contains(&keep("day", every(day)).await));
-        // Windows of 200 days began 1970; more than 30 days are told as a time, and a day more.
+        // Windows of 200 days began 1970. A time to live above 30 days is sent as a time, and a day more.
         let rest = 200 * day - SystemClock.now().as_micros() / 1_000_000 % (200 * day);
         let told = u64::try_from(keep("long", every(200 * day)).await).unwrap();
         assert!(told >= rest - 1 && told <= rest + day + 10, "{told} of {rest}");
@@ -113,7 +113,7 @@ fn connections_are_as_many_as_was_said() {
     run(async {
         let server = Memcached::start();
         let open = || count(&server, &["curr_connections"]);
-        // Whoever asked before may not have left yet.
+        // An earlier client may not have left yet.
         let mut none = open();
         for _ in 0..50 {
             Tokio.sleep(Duration::from_millis(2)).await;
@@ -140,7 +140,7 @@ fn connections_are_as_many_as_was_said() {
             for told in join_all((0..64).map(|_| limiter.check("key"))).await {
                 let _ = told.unwrap();
             }
-            // What nobody needed for too long is given up when another one comes back.
+            // A connection that nobody needed for too long is closed when another one is returned.
             let _ = limiter.check("key").await.unwrap();
             settled(left).await;
             limiter.storage().close().await.unwrap();

@@ -34,7 +34,7 @@ fn a_name_is_granted_to_one_at_a_time() {
     });
 }
 
-/// What was held is lost with the server's memory; tokens go on growing.
+/// A held lock is lost with the server's memory; tokens go on growing.
 #[test]
 fn tokens_grow_also_when_the_server_forgets() {
     run(async {

@@ -20,7 +20,7 @@ static SERVER: LazyLock<Redis> = LazyLock::new(Redis::start);
 /// For how long an answer is waited for: what is said in it is tried here, and not when.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the server holds for a key that needs no escaping.
+/// The bytes on the server for a key that needs no escaping.
 fn stored(namespace: &str, key: &str) -> Option<Vec<u8>> {
     match SERVER.command(&["GET".to_owned(), format!("{namespace}:{{{key}}}")]) {
         Reply::Bulk(bytes) => Some(bytes),
@@ -114,8 +114,7 @@ fn limits_chosen_at_run_time_agree() {
         ])
     };
     agrees("chosen", SEQUENCES / 10, |l, p| [chosen(rate(l, p)), chosen(other(l, p))]);
-    // What another strategy left behind counts as a key never seen, and stays where nothing is booked over
-    // it.
+    // The state of another strategy counts as a key never seen, and stays unless a charge overwrites it.
     let changed = |rate: Rate| -> All<Chosen, 2> {
         All([Erased::new(Arc::new(TokenBucket::new(rate))), Erased::new(Arc::new(FixedWindow::new(rate)))])
     };

@@ -36,7 +36,7 @@ fn a_timeout_may_be_as_long_as_there_is() {
     });
 }
 
-/// What the server holds for a key that needs no escaping.
+/// The bytes on the server for a key that needs no escaping.
 fn stored(namespace: &str, key: &str) -> Option<Vec<u8>> {
     match SERVER.command(&["GET".to_owned(), format!("{namespace}:{{{key}}}")]) {
         Reply::Bulk(bytes) => Some(bytes),
@@ -74,7 +74,7 @@ pub(super) fn calls(server: &Redis) -> u64 {
     count("evalsha") + count("eval")
 }
 
-/// What the server does not know is loaded and swapped: once for all that ask for a key at the same time.
+/// A strategy that no script knows is loaded and swapped: once for all calls for a key at the same time.
 #[test]
 fn checks_at_the_same_time_are_carried_together() {
     let server = Redis::start();
@@ -232,7 +232,7 @@ fn a_denial_after_a_change_of_the_period_is_kept_as_long_as_it_says() {
         let (kept, told) = (left(), reset.as_millis() as u64);
         assert!(!denied.is_allowed(), "{namespace}");
         assert!(kept <= told + 1 && kept + 10_000 > told, "{namespace}: kept {kept} ms of {told}");
-        // What is kept long enough is left alone.
+        // A state that is kept long enough is left alone.
         assert!(!after.check("k").await.unwrap().is_allowed());
         assert!(left() <= kept, "{namespace}");
     }

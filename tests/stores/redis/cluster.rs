@@ -1,5 +1,5 @@
-//! What goes wrong between a limiter and a cluster: nothing is charged twice, and one node does not hold up
-//! the others.
+//! Faults between a limiter and a cluster: nothing is charged twice, and one node does not hold up the
+//! others.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ fn at<I: IntoIterator<Item = String>>(urls: I) -> Limiter {
     AsyncLimiter::new(FixedWindow::new(Rate::per_week(100)), storage)
 }
 
-/// What was charged of a key, by a node's own account.
+/// The cost charged to a key, by a node's own account.
 async fn charged(redis: &Redis, key: &str) -> u32 {
     100 - at([redis.url()]).peek(key, 0).await.unwrap().remaining()
 }
@@ -118,7 +118,7 @@ async fn replicated(cluster: &Cluster, limiter: &Limiter, count: &Count) {
     for _ in 0..4 {
         assert_eq!(count.check(limiter, "k").await, None);
     }
-    // What the replica has not been told of yet would be had again: replication is asynchronous.
+    // A write that has not reached the replica would be granted again: replication is asynchronous.
     let offset = |redis: &Redis| redis.info("master_repl_offset");
     until(RECOVERY, "the replica has the state", || offset(&cluster.nodes[0]) == offset(&cluster.nodes[1]));
 }

@@ -1,5 +1,5 @@
-//! What goes wrong between a limiter and its Redis, on real servers: how much is admitted all the same, how
-//! long a call takes to say so, and how soon all is well again.
+//! Faults between a limiter and its Redis, on real servers: how much is admitted all the same, how long a
+//! call takes to report the fault, and how soon all is well again.
 
 use std::time::{Duration, Instant};
 
@@ -38,8 +38,7 @@ fn scripts_that_the_server_forgot_are_sent_again() {
     });
 }
 
-/// Whoever waits for an answer when the connection is closed is told that nobody knows; whoever comes next is
-/// served.
+/// A caller that waits while the connection is closed gets an unknown outcome; the next caller is served.
 #[test]
 fn a_killed_connection_is_made_anew() {
     run(async {
@@ -248,7 +247,7 @@ fn a_promoted_replica_is_found() {
         for _ in 0..4 {
             assert_eq!(count.check(&limiter, "k").await, None);
         }
-        // What the replica has not been told of yet would be had again: replication is asynchronous.
+        // A write that has not reached the replica would be granted again: replication is asynchronous.
         let held = |redis: &Redis| redis.command(&["GET", "f:{k}"]);
         until(RECOVERY, "the replica has the state", || held(sentinel.master()) == held(sentinel.replica()));
         sentinel.kill_master();
@@ -320,7 +319,7 @@ fn a_call_of_two_steps_has_the_deadline_of_one() {
         assert!(matches!(told, Some(ErrorKind::Timeout | ErrorKind::Unavailable)), "{told:?}");
         let refund = limiter.refund(key, 1, taken.receipt()).await.unwrap_err().kind();
         assert!(matches!(refund, ErrorKind::Timeout | ErrorKind::Unavailable), "{refund:?}");
-        // What only looks is answered by one step, or has charged nothing.
+        // A call that only reads is answered in one step, or has charged nothing.
         proxy.delay(DEADLINE);
         assert_eq!(limiter.peek(key, 1).await.unwrap_err().kind(), ErrorKind::Unavailable);
     };

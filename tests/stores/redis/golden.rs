@@ -1,4 +1,4 @@
-//! What is said to a Redis server, what it answers and what it keeps, word for word, on a clock that is set.
+//! The commands to a Redis server, its answers and its keys, word for word, on a clock that is set.
 //!
 //! `checks` has what scripts decide for each kind of limit that they know, `swaps` what is loaded and
 //! swapped, `found` what becomes of what is no state, `names` what keys are called, `locks` what is asked for
@@ -59,7 +59,7 @@ impl Scene {
         writeln!(self.text, "{line}").unwrap();
     }
 
-    /// What was called.
+    /// The calls so far.
     fn made(&self) -> Vec<Call> {
         calls(&self.recorder)
     }
@@ -122,7 +122,7 @@ fn told<S: Strategy>(op: &Op<S>) -> String {
     }
 }
 
-/// What may be asked, and when: how many microseconds after the first time.
+/// The hits of a run: the cost, and the microseconds after the first hit.
 const HITS: [(u32, u64); 10] = [
     (1, 0),
     (2, 200_001),

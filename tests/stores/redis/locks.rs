@@ -130,7 +130,7 @@ fn a_majority_is_enough_and_less_is_not() {
         servers[0].stop();
         let failed = one.try_acquire(b"n", ttl(60_000)).await.unwrap_err();
         assert!(matches!(failed.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{failed}");
-        // What was granted in vain is released.
+        // Grants without a majority are released.
         granted(&lock(&servers[2]), b"n").await;
     });
 }

@@ -23,7 +23,7 @@ fn two_processes_keep_to_one_budget() {
         let calls = (0..10).map(|number: usize| processes[number % 2].until_ready(&call));
         assert!(join_all(calls).await.iter().all(Result::is_ok));
         assert!(began.elapsed() >= Duration::from_millis(9 * 50), "{:?}", began.elapsed());
-        // What one of them has used up is used up for the other one.
+        // A turn that one of them has used is used for the other one.
         let [one, other] =
             [(); 2].map(|()| process(rate!("1/h")).key_by(|_| "dear").max_wait(Duration::from_secs(1)));
         one.until_ready(&call).await.unwrap();

@@ -47,7 +47,7 @@ fn a_master_that_was_demoted_is_left_as_soon_as_its_sentinels_know() {
             tokio::spawn(async move {
                 while !ended.load(Ordering::Relaxed) {
                     count.check(&limiter, "hot").await;
-                    // So slowly that the limit is not used up before the switch.
+                    // Slow enough that the limit is not used up before the switch.
                     tokio::time::sleep(Duration::from_millis(8)).await;
                 }
             })

@@ -186,7 +186,7 @@ fn a_call_ends_in_time_and_says_what_it_knows() {
             assert!(began.elapsed() < DEADLINE + SLACK, "{name}: {:?}", began.elapsed());
             let expected = if is_pool(name) { ErrorKind::Unavailable } else { ErrorKind::Timeout };
             assert_eq!(failure.kind(), expected, "{name}: {failure}");
-            // What charges nothing is never unknown.
+            // The outcome of a call that charges nothing is never unknown.
             assert_eq!(limiter.peek(name, 1).await.unwrap_err().kind(), ErrorKind::Unavailable, "{name}");
             redis.resume();
         }

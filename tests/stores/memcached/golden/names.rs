@@ -1,4 +1,4 @@
-//! What items are called: those of keys, of a namespace that was cleared, and of locks.
+//! The names of items: those of keys, of a cleared namespace, and of locks.
 
 use std::time::SystemTime;
 

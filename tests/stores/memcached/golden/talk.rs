@@ -1,4 +1,4 @@
-//! What a client and a Memcached server said, as lines of text.
+//! The talk of a client with a Memcached server, as lines of text.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ pub(super) fn bytes(bytes: &[u8]) -> String {
     bytes.iter().fold("x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// What was called since this was last asked, but for what is asked beside a call: what a server is, its
+/// The calls since the last look, without the questions beside a call: the version of a server, its
 /// statistics, and the lists of servers.
 pub(super) fn calls(recorder: &Recorder) -> Vec<Call> {
     let mut calls = Vec::new();
@@ -94,7 +94,7 @@ pub(super) fn calls(recorder: &Recorder) -> Vec<Call> {
     calls
 }
 
-/// What stands for numbers that the server chooses, in the order in which they were first seen.
+/// The placeholders for numbers that the server chooses, in the order in which they were first seen.
 #[derive(Default)]
 pub(super) struct Uniques(BTreeMap<u64, usize>);
 

@@ -1,4 +1,4 @@
-//! What keys are called on the server, and how a namespace is cleared.
+//! The names of keys on the server, and the clearing of a namespace.
 
 use super::{START, Scene, compare, runtime};
 use crate::every_key::every_key;

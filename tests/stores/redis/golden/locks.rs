@@ -1,4 +1,4 @@
-//! What is asked for locks, on the server's own clock: of times no more than that they are right.
+//! The commands for locks, on the server's own clock: of times, only that they are right.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! What a client and a Redis server said, as lines of text.
+//! The talk of a client with a Redis server, as lines of text.
 
 use std::fmt::Write;
 
@@ -120,7 +120,7 @@ impl Call {
     pub(super) fn answered(&self) -> String {
         match (self.verb().as_str(), &self.answer) {
             ("SCRIPT", _) => "{hash}".to_owned(),
-            // What was loaded: some of the time for which it is kept has gone by.
+            // The loaded list: some of the time for which it is kept has passed.
             (_, Item::List(items)) => match &items[..] {
                 [found, seconds, micros, Item::Number(1..)] => {
                     format!("[{} {} {} kept]", found.text(), seconds.text(), micros.text())
@@ -146,7 +146,7 @@ impl Call {
     }
 }
 
-/// What was called since this was last asked, but for what a connection begins with and looks for evictions.
+/// The calls since the last look, without the first commands of a connection and the looks for evictions.
 pub(super) fn calls(recorder: &Recorder) -> Vec<Call> {
     let calls = recorder.take().into_iter().flat_map(|Said { requests, replies }| {
         let (requests, replies) = (Item::all(&requests), Item::all(&replies));
