@@ -67,7 +67,7 @@ async fn a_clock_that_stepped_back_hurts_for_a_horizon_at_most() {
     clock.set(Timestamp::EPOCH);
     assert!(limits.check("key").await.unwrap().is_allowed());
     assert_eq!(store.end(b"key"), Some(Timestamp::EPOCH + 60 * SECOND));
-    // What was charged above all that fits is kept for as long as it takes to drain.
+    // A charge beyond the limit is kept for as long as it takes to drain.
     let _ = limits.reset("other").await.unwrap();
     let _ = limits.charge("other", 60).await.unwrap();
     assert_eq!(store.end(b"other"), Some(Timestamp::EPOCH + 600 * SECOND));

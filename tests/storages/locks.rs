@@ -109,7 +109,7 @@ async fn a_renewed_lock_lasts_and_a_lost_one_is_told() {
 async fn a_fencing_token_tells_who_comes_too_late() {
     let locks = locks();
     let newest = AtomicU64::new(0);
-    // What is protected takes no token below one it has seen.
+    // The protected resource takes no token below one that it has seen.
     let write = |token: u64| newest.fetch_max(token, Ordering::Relaxed) <= token;
     let paused = locks.lock("name").await.unwrap();
     assert!(write(paused.fencing()));
@@ -139,7 +139,7 @@ async fn a_future_that_is_dropped_leaves_nothing_locked() {
     assert!(locks.try_lock("name").await.unwrap().is_some());
 }
 
-/// What a future answers when it is polled once and dropped.
+/// Polls a future once, drops it, and returns its answer.
 fn polled_once<F: Future>(future: F) -> Option<F::Output> {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {

@@ -89,7 +89,7 @@ fn a_restored_state_of_a_year_ahead_is_admitted_after_one_wait() {
     assert_eq!(after.storage().len(), 0);
 }
 
-/// A queue that is told turns by the future would hold its hits until the clock has caught up.
+/// A queue with turns in the future would hold its hits until the clock has caught up.
 #[test]
 fn a_queue_holds_nothing_for_longer_than_it_is_long() {
     let clock = Arc::new(ManualClock::new(START));

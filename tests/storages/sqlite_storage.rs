@@ -80,7 +80,7 @@ async fn it_has_done_the_duties_of_a_storage() {
     traffik::every_strategy!(each);
 }
 
-/// A file that is not there yet is made by the first, whoever that is.
+/// The first process of several creates the file.
 #[test]
 fn several_open_a_new_file_at_once() {
     for _ in 0..50 {
