@@ -37,7 +37,7 @@ async fn a_slow_limit_holds_beside_a_quick_one() {
     holds("erased", |rate| chosen(pair(rate)), Arc::new(memory(&clock)), &clock).await;
 }
 
-/// A state of one form is none of another, so whoever wrote it last would begin anew.
+/// A state of one form is none of another, so each writer would begin anew after the other.
 #[tokio::test]
 async fn limits_of_other_strategies_keep_states_of_their_own() {
     let (slow, quick) = (rate!("5/h"), rate!("100/h"));
@@ -115,7 +115,7 @@ async fn a_quota_charges_each_of_the_limits() {
     assert_eq!(client(true, 0).await.peek().await.unwrap().remaining(), 2);
 }
 
-/// What was used stays used when a fixed limit becomes one of the request's, and when it becomes fixed again.
+/// Use is kept when a fixed limit becomes one of the request's, and when it becomes fixed again.
 #[tokio::test]
 async fn limits_of_the_kind_that_was_fixed_keep_its_states() {
     let clock = clock();

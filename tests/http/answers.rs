@@ -1,4 +1,4 @@
-//! What a client is told: when to come back, where it stands, and what one's own handler says.
+//! The answers to a client: when to come back, what it has left, and the text of one's own handler.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,8 @@ use traffik::{All, ErasedKey, FixedWindow, Gcra, Op, Rate, Strategy, Timestamp, 
 use crate::throttle::statuses;
 use crate::{Clock, answer, elsewhere, header, hello, memory, request};
 
-/// A wait of at least this is told, and nobody is denied for it (a defect of the system this one follows).
+/// A denial names at least this wait, and no request is denied for it (a defect of the system this one
+/// follows).
 #[tokio::test]
 async fn the_least_wait_is_told_to_the_denied_and_denies_nobody() {
     let clock = Clock::default();
@@ -53,7 +54,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncStorage<S> for Counted<M> {
     }
 }
 
-/// What is told with an admission, or a denial, is what was decided: nothing is asked twice.
+/// The figures of an admission or a denial are those of the decision: nothing is asked twice.
 #[tokio::test]
 async fn headers_take_no_second_call() {
     for dialect in
@@ -245,9 +246,9 @@ async fn a_window_begins_anew() {
     }
 }
 
-/// Several limits on one route of slowapi 0.1.9 (tests/test_starlette_extension.py): without a breach the
-/// tightest is told, else the one that is breached. It sends Retry-After with each answer, and counts it from
-/// the end of a second that has begun; here it comes with a denial.
+/// Several limits on one route of slowapi 0.1.9 (tests/test_starlette_extension.py): without a breach its
+/// headers show the tightest limit, else the one that is breached. It sends Retry-After with each answer, and
+/// counts it from the end of a second that has begun; here it comes with a denial.
 #[tokio::test]
 async fn one_of_several_limits_of_slowapi_is_told() {
     let several = |clock: &Clock, rates: [Rate; 3]| {

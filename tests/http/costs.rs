@@ -1,4 +1,4 @@
-//! What a request costs in the end, and charges that add up.
+//! The final cost of a request, and charges that add up.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -246,7 +246,7 @@ async fn what_is_chosen_for_each_charge_stays_chosen() {
     quota.apply().await.unwrap();
     assert_eq!((left("a").await, left("b").await), (8, 5));
 
-    // What a client may not have is denied, whoever else may.
+    // A cost that one client may not have is denied, although another client may have it.
     let wide = TokenBucket::new(rate!("100/w"));
     quota.charge(credit("a").await.strategy(wide).cost(1));
     quota.charge(credit("b").await.cost(6));

@@ -1,4 +1,5 @@
-//! What becomes of requests that no storage decides upon, or another one than the throttle's own; and who is told so.
+//! Requests that no storage decides on, or another storage than the throttle's own; and the headers and
+//! observers that report it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +25,7 @@ fn broken(uid: &str) -> ThrottleBuilder<Gcra, Broken> {
     Throttle::builder(uid, Gcra::new(rate!("1/h")), DOWN)
 }
 
-/// What each of so many requests is answered, and what it is told of where that comes from.
+/// The status of each of several requests, and the origin that its headers report.
 async fn told<G: Admission>(gate: &G, number: usize) -> Vec<(u16, String)> {
     let mut service = ThrottleLayer::new(gate.clone()).layer(service_fn(hello));
     let mut told = Vec::new();
@@ -221,7 +222,7 @@ async fn headers_and_figures_tell_where_a_decision_comes_from() {
     is(&told(&exempt, 1).await, [(201, "exempt")]);
     is(&told(&ThrottleSet::new().and(exempt), 1).await, [(201, "exempt")]);
 
-    // A shadow is told of to nobody but observers, and without a dialect nothing is told.
+    // Only observers see a shadow, and without a dialect no header reports it.
     let shadow = Throttle::builder("shadow", limit, memory(&clock)).headers(HeaderFormat::Draft10);
     let shadow = shadow.enforcement(Enforcement::Shadow).observe(tally.clone()).build().unwrap();
     is(&told(&shadow, 2).await, [(201, ""), (201, "")]);

@@ -43,7 +43,7 @@ async fn a_list_of_the_service_stays_beside_ours_and_the_tightest_is_first() {
         behind(HeaderFormat::Draft10, &[("ratelimit", "\"a\";r=5000"), ("ratelimit", "\"b, c\";r=7")]).await;
     let told = field(&several, "ratelimit");
     assert!(told.starts_with("\"b, c\";r=7, \"outer\";r=999") && told.ends_with(", \"a\";r=5000"), "{told}");
-    // What is no list cannot be added to.
+    // A value that is no list cannot be added to.
     let odd = behind(HeaderFormat::Draft10, &[("ratelimit", "limit=5, remaining=0, reset=;")]).await;
     assert!(field(&odd, "ratelimit").starts_with("\"outer\";r=999"), "{odd:?}");
 }

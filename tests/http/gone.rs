@@ -65,7 +65,7 @@ async fn a_client_that_goes_is_charged_by_all_throttles_or_by_none() {
     }
 }
 
-/// What does not count is given back also to a client that does not wait for it.
+/// The charge of a request that does not count is refunded, also for a client that does not wait for it.
 #[tokio::test]
 async fn what_is_given_back_is_given_back_to_a_client_that_goes() {
     // The first time it is polled, it is charged.

@@ -114,7 +114,7 @@ async fn a_client_is_told_that_the_resource_is_exhausted_and_until_when() {
     }
 }
 
-/// What can never pass is not to be tried again, and what nothing decides on is unavailable.
+/// A call that can never pass forbids a retry, and a call without a decision is unavailable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_is_told_what_is_in_vain_and_what_is_unavailable() {
     let never = Throttle::in_memory("api", Gcra::new(rate!("1/s"))).cost(2).build().unwrap();

@@ -234,7 +234,7 @@ async fn routes_are_limited_one_by_one() {
     let address = serve(router).await;
     let status = async |path| ask(1, false, address, path).await.status().as_u16();
     assert_eq!([status("/dear").await, status("/dear").await, status("/cheap").await], [200, 429, 200]);
-    // What is no route is answered 404 and not counted.
+    // A request without a route is answered 404 and not counted.
     assert_eq!([status("/none").await, status("/none").await], [404, 404]);
     assert_eq!([status("/cheap").await, status("/cheap").await, status("/cheap").await], [200, 200, 429]);
 }

@@ -1,4 +1,4 @@
-//! Who a request is counted for, as throttles see it: the defects of the system this one follows.
+//! The client that a request is counted for, as throttles see it: the defects of the system this one follows.
 
 use http::{HeaderName, Request};
 use traffik::web::{

@@ -1,4 +1,4 @@
-//! Limits on HTTP requests: who is asking, how much it costs, which limit holds, and what the client is told.
+//! Limits on HTTP requests: the client, the cost, the limit, and the answer.
 
 #![allow(
     clippy::unwrap_used,
@@ -67,7 +67,7 @@ fn request(peer: u8) -> Request<String> {
     request
 }
 
-/// What a service behind the gate answers to a request.
+/// The answer of a service behind the gate to a request.
 async fn answer<G: Admission>(gate: &G, request: Request<String>) -> Response<ResponseBody<Full<Bytes>>> {
     ThrottleLayer::new(gate.clone()).layer(service_fn(hello)).call(request).await.unwrap()
 }

@@ -202,7 +202,7 @@ fn turns_that_nobody_waits_for_go_back() {
     }
 }
 
-/// A larger cost does not fit where a smaller one was; whoever fits moves up, and nobody comes too close.
+/// A larger cost does not fit where a smaller one was; each that fits moves up, and no two come too close.
 #[test]
 fn turns_of_other_costs_are_used_as_far_as_they_are_large_enough() {
     let queue = LeakyBucketQueue::new(rate!("1/s")).queue(20).unwrap();
@@ -221,7 +221,7 @@ fn turns_of_other_costs_are_used_as_far_as_they_are_large_enough() {
     assert_eq!(clients.served(), [(0, 0), (3, 1_000_000), (2, 3_000_000), (5, 6_000_000)]);
 }
 
-/// Two lines are stood in at once: whoever moves up in one of them still waits for the other.
+/// A request waits in two lines at once: one that moves up in one of them still waits for the other.
 #[test]
 fn a_request_in_two_queues_leaves_when_both_turns_have_come() {
     let runtime = Manual::new();

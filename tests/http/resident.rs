@@ -43,7 +43,7 @@ fn a_throttle_takes_memory_when_it_is_asked() {
     }
     let limit = TokenBucket::new(rate!("100/min"));
     let build = |uid: u64| Throttle::in_memory(&format!("throttle-{uid}"), limit).build().unwrap();
-    // What a first one takes for the whole process, code that is loaded among it.
+    // The first request takes memory for the whole process, such as for code that is loaded.
     let mut request = Request::new(());
     request.extensions_mut().insert(PeerAddress::new(([192, 0, 2, 1], 1000).into()));
     let ask = |throttle: &Throttle<_, _>| {

@@ -144,7 +144,7 @@ async fn several_throttles_tell_one_story() {
     assert!(body.ends_with(br#""violated-policies":["minute"]}"#), "{body:?}");
 }
 
-/// One that will do in a while and one that never will: the client is not told to wait in vain.
+/// One limit would admit in a while and one never: the client gets no time at which to retry.
 #[tokio::test]
 async fn of_several_one_that_never_admits_is_what_is_told() {
     let clock = Clock::default();
@@ -205,7 +205,7 @@ async fn an_awaited_rule_ranks_its_throttle_only_if_it_is_met() {
     assert_eq!(got(false).await, [201, 201, 429, 201, 429], "`users` counts what is below it");
 }
 
-/// Who is known to be denied by one costs the stores of the others nothing, in whatever order they are.
+/// A known denial by one throttle costs the stores of the others nothing, in any order of the throttles.
 #[tokio::test]
 async fn who_is_denied_by_one_and_hammers_costs_no_store_a_call() {
     for own_first in [false, true] {

@@ -1,4 +1,4 @@
-//! What a shadow never does: deny, refuse, fail, or stand in another throttle's way.
+//! The limits of a shadow: it never denies, refuses, fails, or stands in another throttle's way.
 
 use http::{Request, StatusCode};
 use traffik::storage::{BackendError, ErrorKind, Local};
@@ -72,7 +72,7 @@ async fn a_shadow_refuses_nobody() {
     }
 }
 
-/// What is enforced for a part is not a refusal for the others where it is known who asks.
+/// A limit that is enforced for some clients refuses no others where the client is known.
 #[tokio::test]
 async fn a_refusal_is_enforced_for_the_same_clients_as_the_limit() {
     let throttle = bucket("trial", rate!("1/h")).enforcement(Enforcement::percent(40, 7));

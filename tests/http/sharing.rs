@@ -26,7 +26,7 @@ async fn two_throttles_of_one_name_on_one_storage_are_refused() {
     let layered: DynStorage<TokenBucket> =
         Arc::new(storage.clone().with_timeout(traffik::runtime::Tokio, std::time::Duration::from_secs(1)));
     assert!(Throttle::builder("api", LIMIT, layered).build().is_err());
-    // What is another limit to the storage is no matter.
+    // The storage may hold other limits.
     assert!(Throttle::builder("other", LIMIT, storage.clone()).build().is_ok());
     assert!(second().scope(Scope::from("exports")).build().is_ok());
     assert!(Throttle::builder("api", LIMIT, Arc::new(memory(&clock))).build().is_ok());

@@ -21,7 +21,7 @@ use traffik::{
 
 use crate::{Clock, elsewhere, header, hello, memory, request};
 
-/// What each of these requests is answered by a service behind the gate.
+/// The status of each of these requests, from a service behind the gate.
 pub(crate) async fn statuses<G: Admission>(
     gate: &G,
     requests: impl IntoIterator<Item = Request<String>>,
@@ -238,7 +238,7 @@ async fn a_client_is_asked_for_by_request_and_by_key() {
     assert_eq!(by_request.charge().await.unwrap().remaining(), 0);
     assert_eq!(statuses(&throttle, [request(1)]).await, [429]);
     assert_eq!(by_key.reset().await.unwrap().remaining(), 5);
-    // What the middleware would do, within a handler.
+    // The same as in the middleware, within a handler.
     let pass = throttle.hit(&request(1)).await.unwrap();
     assert_eq!((pass.origin(), pass.verdict().unwrap().remaining()), (Origin::Store, 4));
     let _ = by_key.check().await.unwrap();
@@ -412,7 +412,7 @@ async fn a_part_of_the_clients_is_denied_always_the_same() {
     assert_eq!(statuses(&throttle, (0..60).map(request)).await, [429; 60], "all were counted");
 }
 
-/// What a queue admits later waits its turn, or is told to wait and gives its place back.
+/// A request that a queue admits later waits its turn, or gets a time to retry and gives its place back.
 #[tokio::test(start_paused = true)]
 async fn a_delayed_request_waits_or_gives_its_place_back() {
     let queue = LeakyBucketQueue::new(rate!("1/s")).queue(2).unwrap();

@@ -1,4 +1,4 @@
-//! What passes a throttle is not touched: neither request nor response, their bodies frame by frame.
+//! Requests that pass a throttle are not touched, nor are their responses: bodies frame by frame.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -44,7 +44,7 @@ fn golden_dialects() {
     play("dialects", ALONE, &scenes);
 }
 
-/// What a service answers by itself is kept, unless a throttle tells the same.
+/// A service's own headers are kept, unless a throttle sets the same ones.
 #[test]
 fn golden_own_headers() {
     let mut scenes: Vec<Scene> = DIALECTS

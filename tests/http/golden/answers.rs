@@ -1,4 +1,4 @@
-//! What those who do not pass are answered: documents, gRPC statuses, and what one's own code says.
+//! The answers to requests that do not pass: documents, gRPC statuses, and the text of one's own code.
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use traffik::storage::BackendError;
@@ -83,7 +83,7 @@ fn golden_answers() {
     play("answers", ALONE, &plain());
 }
 
-/// All that one's own code is told of a denial.
+/// The facts that one's own code gets about a denial.
 fn told(stage: &Stage, denial: &traffik::web::Denial<'_>) -> Response<bytes::Bytes> {
     let (client, outcome) = (name(denial.client), ledger::outcome(denial.outcome));
     let wait = denial.retry_after().map_or("in vain".to_owned(), |wait| format!("{} ms", wait.as_millis()));
@@ -141,7 +141,7 @@ fn golden_handlers() {
     play("handlers", ALONE, &handled());
 }
 
-/// What fails is a function of the request: each of them, at once and after a while.
+/// Functions of a request that fail: each of them, at once and after a while.
 fn functions() -> Vec<Scene> {
     fn failed<T>() -> Result<T, RequestError> {
         Err(BackendError::new(ErrorKind::Timeout, "who knows is down").into())

@@ -1,4 +1,4 @@
-//! What a request costs in the end, and charges that add up within a service.
+//! The final cost of a request, and charges that add up within a service.
 
 use http::StatusCode;
 use http::response::Parts;

@@ -1,4 +1,4 @@
-//! Several throttles as one: who denies, who is charged, and what the client is told.
+//! Several throttles as one: the one that denies, those that are charged, and the answer to the client.
 
 use http::{HeaderName, HeaderValue, Response};
 use traffik::layer::DenyCache;

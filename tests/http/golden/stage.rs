@@ -32,7 +32,7 @@ pub(crate) type Bucket = ThrottleBuilder<TokenBucket, Stored<TokenBucket>>;
 #[derive(Clone, Copy)]
 pub(crate) struct Way(&'static str, Door, [bool; 2]);
 
-/// Who asks a throttle.
+/// The caller of a throttle.
 #[derive(Clone, Copy)]
 enum Door {
     Tower,
@@ -158,7 +158,7 @@ impl Stage {
         self.notes.ledger(uid, through, truth)
     }
 
-    /// What each request is answered by a service behind a throttle.
+    /// The answers to these requests by a service behind a throttle.
     pub(crate) async fn ask<S: Strategy, M: AsyncStorage<S> + 'static>(
         &self,
         throttle: &Throttle<S, M>,
@@ -312,7 +312,7 @@ pub(crate) const fn ask(peer: u8) -> Ask {
     }
 }
 
-/// So many of them, all alike.
+/// This number of equal requests.
 pub(crate) fn asks(number: usize) -> Vec<Ask> {
     vec![ask(1); number]
 }
@@ -336,7 +336,7 @@ impl Ask {
         Self { scope: Some(scope), ..self }
     }
 
-    /// So long after the one before.
+    /// Delays the request by this time after the one before.
     pub(crate) fn after(self, millis: u64) -> Self {
         Self { after: Duration::from_millis(millis), ..self }
     }

@@ -27,7 +27,7 @@ fn bucket() -> TokenBucket {
     TokenBucket::new(rate!("30/h"))
 }
 
-/// A remedy that is chosen by the method, and all that one's own code is told.
+/// A remedy that is chosen by the method. Notes all facts that one's own code gets.
 fn remedy(stage: &Stage, trouble: &ErrorContext<'_>) -> ErrorAction {
     let client = trouble.client.map_or("nobody".to_owned(), name);
     let cost = trouble.cost.map_or("unknown".to_owned(), |cost| cost.to_string());

@@ -28,7 +28,7 @@ fn alone() -> Vec<Scene> {
                 .headers(HeaderFormat::Draft10)
                 .runtime(stage.runtime.clone());
             let one = one.build().unwrap();
-            // Those who go give their places up.
+            // Requests that leave give up their places.
             stage.ask(&one, [ask(1), ask(1).leaves(1), ask(1).leaves(1), ask(1), ask(1).after(2_500)]).await;
         }),
         scene("what responses decide of one that has waited", |stage| async move {
