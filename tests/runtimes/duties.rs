@@ -1,4 +1,4 @@
-//! What every runtime owes, as functions over any of them: a checklist that each is held to.
+//! The duties of every runtime, as functions over any of them: a checklist that each is held to.
 //!
 //! Time is real here, so nothing says how late something is, only that it is not early.
 
@@ -49,7 +49,7 @@ pub(crate) async fn a_timeout_ends_and_drops_what_does_not_end(runtime: impl Run
     assert_eq!(runtime.timeout(MOMENT, never).await.unwrap_err(), Elapsed(MOMENT));
     assert!(runtime.now() - called >= MOMENT);
     assert_eq!(Arc::strong_count(&held), 1);
-    // What is there in time is never thrown away, however short the time.
+    // An output that is there in time is never thrown away, however short the time.
     assert_eq!(runtime.timeout(Duration::ZERO, ready(7)).await, Ok(7));
     assert_eq!(runtime.timeout(Duration::MAX, runtime.sleep(MOMENT)).await, Ok(()));
 }

@@ -14,7 +14,7 @@ use traffik::{Clock, Gcra, Limiter, Rate, Timer, Timestamp, WaitError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What happened, and when.
+/// The events, and their times.
 #[derive(Clone)]
 struct Log(Manual, Arc<Mutex<Vec<(u64, &'static str)>>>);
 
@@ -113,7 +113,7 @@ fn a_run_moves_time_by_what_it_needs() {
     });
     assert_eq!(waited, Ok(Err(Elapsed(SECOND * 2))));
     assert_eq!((runtime.now().as_micros(), log.take()), (12_000_000, vec![(5_000_000, "meanwhile")]));
-    // What was spawned is still there.
+    // The spawned task is still there.
     runtime.advance(SECOND * 18);
     assert_eq!(log.take(), [(30_000_000, "too late")]);
 }
@@ -215,7 +215,7 @@ fn time_ends_without_a_panic() {
     let began = Runtime::now(&Manual::new());
     let old = Manual::new();
     old.advance(Duration::MAX);
-    // However long that is, an instant is told.
+    // Even after this long time there is an instant.
     assert!(Runtime::now(&old) >= began);
     assert_eq!(old.run(old.sleep(SECOND)), Err(Stalled));
 }

@@ -86,7 +86,7 @@ fn who_gives_up_makes_way_also_while_it_asks() {
             assert!(poll_immediate(second.as_mut()).await.is_none());
             assert!(poll_immediate(third.as_mut()).await.is_none());
             assert_eq!(limiter.storage().queue.waiting(), 3);
-            // The second becomes the first, and asks; it sleeps for as long as it is told.
+            // The second becomes the first, and asks; it sleeps for the wait of its denial.
             drop(first);
             assert!(second.await.unwrap().is_allowed());
             assert_eq!(runtime.now().as_micros() / 10_000, 100);

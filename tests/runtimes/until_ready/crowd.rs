@@ -40,10 +40,10 @@ impl<F: Future> Future for Counted<F> {
     }
 }
 
-/// What became of some waiters.
+/// The outcomes of some waiters.
 #[derive(Clone, Default)]
 pub(crate) struct Served {
-    /// Who was admitted, and when in microseconds, in that order.
+    /// The admitted waiters and their times in microseconds, in that order.
     admitted: Arc<Mutex<Vec<(usize, u64)>>>,
     polls: Vec<Arc<AtomicUsize>>,
 }
@@ -92,7 +92,7 @@ pub(crate) fn crowd<S: Strategy<Cost = u32>>(
     served
 }
 
-/// When one client that always waits as long as it is told is admitted.
+/// The admissions of one client that always waits for the time of its denial.
 pub(crate) fn alone<S: Strategy<Cost = u32>>(strategy: S, number: usize) -> Vec<u64> {
     let runtime = Manual::new();
     let limiter = limited(strategy, &runtime);
@@ -119,7 +119,7 @@ pub(crate) fn wakes(times: &[u64]) -> Vec<usize> {
     pairs.map(|(at, before)| if before == 0 { usize::from(at > 0) } else { behind(at, before) }).collect()
 }
 
-/// What all of them come to, each polled only when it was woken itself.
+/// The outputs of all futures, each polled only when it was woken itself.
 pub(crate) async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let numbered =
         futures.into_iter().enumerate().map(|(number, future)| async move { (number, future.await) });

@@ -16,7 +16,7 @@ use traffik::{
 
 use super::crowd::{SECOND, all};
 
-/// Fails, or panics, as soon as it is told to.
+/// Fails or panics from the moment on at which the test says so.
 struct Failing<M> {
     storage: M,
     fails: AtomicBool,
@@ -71,7 +71,7 @@ fn who_panics_makes_way<M, V: Debug, E: Debug, F: Future<Output = Result<V, E>>>
         runtime.sleep(SECOND).await;
         panics(false);
     };
-    // The first two are admitted. Then all panic who have their turn, and whoever comes later is served.
+    // The first two are admitted. Then all panic that have their turn, and later ones are served.
     let late = async {
         runtime.sleep(SECOND * 3).await;
         wait().await

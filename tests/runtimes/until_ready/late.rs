@@ -69,7 +69,7 @@ fn a_late_timer_puts_off_each_turn_and_not_all_that_follow() {
     assert_eq!(served(Gcra::new(rate), LATE), late);
     assert_eq!(served(TokenBucket::new(rate).burst(1).unwrap(), LATE), late);
     assert_eq!(served(LeakyBucketQueue::new(rate).queue(1).unwrap(), LATE), late);
-    // What is later than an interval is not made up for: no two are admitted at once.
+    // A delay longer than an interval is not made up for: no two are admitted at once.
     assert_eq!(served(Gcra::new(rate), 4_999), expected(4_999));
     for late in [5_000, 15_000] {
         let times = served(Gcra::new(rate), late);

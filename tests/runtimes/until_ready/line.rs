@@ -41,7 +41,7 @@ fn waiters_are_served_in_order_each_woken_at_its_turn_and_at_the_exact_time() {
     are_served_in_order(Gcra::new(Rate::per_second(1_000)), 20_000);
 }
 
-/// Whoever asks for more than those in front is woken no more often than they are.
+/// A waiter for a larger cost than those in front is woken no more often than they are.
 #[test]
 fn nobody_is_woken_too_soon_whatever_the_costs() {
     let runtime = Manual::new();
@@ -60,7 +60,7 @@ fn nobody_is_woken_too_soon_whatever_the_costs() {
 
 #[test]
 fn who_gives_up_loses_nobodys_slot() {
-    // Whoever it is, the others are admitted when as many would have been without it, in the same order.
+    // Without this one, the others are admitted when as many would have been, in the same order.
     for quitter in 0..10 {
         for limit in [3, 1] {
             let runtime = Manual::new();

@@ -15,7 +15,7 @@ use traffik::{
 
 use super::crowd::{SECOND, Served, limited, nobody_waits};
 
-/// What happens in a run of several waiters, at its own time each.
+/// An event in a run of several waiters, each at its own time.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Comes(u32),
@@ -23,8 +23,8 @@ enum Event {
     Checks(u32),
 }
 
-/// What should become of the waiters: whoever is first asks the pure function whenever anything may have changed.
-/// `None` if two things happen at the same time, in an order that nothing tells.
+/// The expected outcomes of the waiters: the first in line asks the pure function whenever anything may have
+/// changed. `None` if two events happen at the same time, in an order that is not defined.
 fn model<S: Strategy<Cost = u32>>(strategy: &S, events: &[(u64, Event)]) -> Option<Vec<(usize, u64)>> {
     let (mut state, mut line, mut admitted) = (S::State::default(), VecDeque::new(), Vec::new());
     let (mut events, mut now, mut come) = (events.iter().peekable(), 0, 0);
@@ -142,7 +142,7 @@ fn agrees_with_the_model<S: Strategy<Cost = u32>>(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whoever comes, gives up or checks between: as if whoever is first asked all the time.
+    /// Waiters that come, give up or check between: as if the first in line asked all the time.
     #[test]
     fn every_run_is_as_if_the_first_asked_all_the_time(events in runs(), limit in 3..20u32, burst in 3..9u32) {
         let rate = Rate::per_second(limit);

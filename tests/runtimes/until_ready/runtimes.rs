@@ -46,8 +46,8 @@ fn limited<R: Runtime>(runtime: &R, pace: Duration) -> (Limited<R>, TimeOf<R>) {
     (Arc::new(limiter), clock)
 }
 
-/// Spawns whoever waits, each when the one before stands in line; tells who is admitted when, or that somebody has given up
-/// when `gives_up` said so of its number and `gone` was closed.
+/// Spawns the waiters, each when the one before is in line. Returns who is admitted when, or that a waiter
+/// has given up when `gives_up` was true for its number and `gone` was closed.
 async fn crowd<R: Runtime>(
     runtime: &R,
     limiter: &Limited<R>,

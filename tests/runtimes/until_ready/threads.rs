@@ -30,8 +30,8 @@ async fn is_admitted(limiter: &Limited, admitted: &Admitted, mut patience: Optio
             assert!(verdict.unwrap().is_allowed());
             break;
         }
-        // It stands in line. Whoever stands in front will be admitted once before it, and each may have been admitted
-        // once already and not have said so yet; and nobody comes in between.
+        // The waiter is in line. Each one in front will be admitted once before it, and may have been
+        // admitted once already without a record yet; no other comes in between.
         let before = admitted.count.load(Ordering::SeqCst);
         let verdict = match patience.take() {
             Some(patience) => Tokio.timeout(patience, waiting).await.ok(),

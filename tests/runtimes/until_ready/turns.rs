@@ -108,7 +108,7 @@ fn a_delay_that_is_too_long_is_not_sat_out_and_its_place_goes_back() {
     assert_eq!(runtime.now().as_micros(), 3_000_000);
 }
 
-/// What others take meanwhile is not known: whoever waits behind somebody who is held up leaves in time.
+/// The hits of others in the meantime are not known: a waiter behind one that is held up leaves in time.
 #[test]
 fn a_wait_ends_in_time_also_behind_others() {
     let runtime = Manual::new();
@@ -150,7 +150,7 @@ fn those_in_front_count_by_what_they_ask_for() {
     assert_eq!(runtime.now().as_micros(), 1_600_000);
 }
 
-/// Two may wait for each key, and only those who come then are told so.
+/// Two may wait for each key; only later ones fail.
 #[test]
 fn a_line_that_is_full_refuses_with_the_time_it_would_have_taken() {
     let runtime = Manual::new();
