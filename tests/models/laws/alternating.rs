@@ -68,8 +68,7 @@ proptest! {
                 let least = u32::from($spelling == "leaky-bucket-queue");
                 let rate = |number: u32| Rate::new(number.max(least), Duration::from_micros(period)).unwrap();
                 let run = if $spelling == "cost-based" { &of_one } else { &run };
-                // What an adaptive limit learns of a window it learns when that is over, by the limit there
-                // is then.
+                // An adaptive limit judges a window when that is over, by the limit at that time.
                 if $spelling != "adaptive"
                     && let [Some(one), Some(other)] = numbers.map(|number| make(rate(number)))
                 {

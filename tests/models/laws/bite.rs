@@ -25,7 +25,7 @@ fn bucket(defect: Defect) -> Bucket {
     Bucket { burst: 5, interval: 4, defect }
 }
 
-/// What a law finds, if anything.
+/// The finding of a law, if any.
 fn found(held: Result<(), BrokenLaw>) -> Option<(u8, &'static str)> {
     held.err().map(|broken| (broken.law, broken.what))
 }

@@ -57,7 +57,7 @@ pub(crate) struct Filling {
     full_at: u128,
     at: Timestamp,
     interval: u64,
-    /// What is in the bucket beyond what it holds: nothing, unless it is lifted above full.
+    /// The level above that of a full bucket: 0, unless the bucket is lifted above full.
     beyond: u64,
 }
 

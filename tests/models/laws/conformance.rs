@@ -1,4 +1,4 @@
-//! What a user may expect of any strategy on any storage, as a checklist.
+//! The promises of any strategy on any storage, as a checklist.
 //!
 //! Each storage runs the same functions for each strategy. A storage of your own would be one more line.
 
@@ -126,7 +126,7 @@ impl<S: Bounds, M: Storage<S>> Rig<S, M> {
     }
 }
 
-/// What holds for every strategy, at every rate. `bound` is what passes at once.
+/// Checks the promises of every strategy at every rate. `bound` is the cost that passes at once.
 fn conforms<S: Bounds, U: Subject<S>>(limit: impl Fn(Rate) -> S) {
     for rate in
         RATES.map(|text| text.parse::<Rate>().unwrap()).into_iter().filter(|rate| rate.limit() <= 100_000)

@@ -217,7 +217,7 @@ fn the_state_of_another_strategy_is_that_of_a_key_never_seen() {
     assert_eq!(decision.decisions()[0].remaining(), 1);
 }
 
-/// What is in use when the strategy is replaced stays used, whichever replaces which.
+/// Use is kept when the strategy is replaced, whichever replaces which.
 #[test]
 fn a_change_of_strategy_grants_nothing() {
     let rate: Rate = "100/h".parse().unwrap();

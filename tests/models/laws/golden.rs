@@ -1,8 +1,8 @@
-//! What every strategy answers and remembers, word for word, on one sequence of operations.
+//! The answers and the states of every strategy, word for word, on one sequence of operations.
 //!
 //! Each strategy has three files. In `states` are the bytes of its state, where one as it was after the step
-//! before is `=`. In `decisions` is what it answers, in `forms` what serde writes; and, of all strategies
-//! together, what is told to scripts. Times count in microseconds from the first step.
+//! before is `=`. In `decisions` are its answers, in `forms` the output of serde; and, of all strategies
+//! together, the numbers for scripts. Times count in microseconds from the first step.
 //!
 //! A line of `decisions` has these parts, with a semicolon between:
 //!
@@ -44,7 +44,7 @@ const MIDDLE: std::ops::Range<usize> = 32..98;
 /// The step from which on another strategy may have taken over.
 const LATER: usize = 25;
 
-/// What is to be done with every strategy.
+/// An action on every strategy.
 trait Visit {
     /// With one whose values can all be written.
     fn see<S>(&mut self, name: &str, cases: Vec<Case<S>>)
@@ -61,12 +61,12 @@ trait Visit {
         S::Verdict: Serialize + Verdict<Receipt: Serialize>;
 }
 
-/// What came of a step.
+/// The outcome of a step.
 struct Done<'a, S: Strategy> {
     number: usize,
     step: Step,
     strategy: &'a S,
-    /// What was asked; a reset has no cost.
+    /// The hit of the step; a reset has no cost.
     hit: Hit<S::Cost>,
     now: Timestamp,
     op: Op<S>,

@@ -113,8 +113,8 @@ proptest! {
         }
     }
 
-    /// What leaves, leaves in the order it came, spaced by exactly what each costs while there is something
-    /// to leave; and never does more wait than may.
+    /// Hits leave in the order in which they came, spaced by exactly the cost of each while one waits; and
+    /// never do more wait than may.
     #[test]
     fn departures_are_in_order_and_exactly_spaced(
         (rate, queue, run) in sized_runs(),

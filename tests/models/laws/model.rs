@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use traffik::{Outcome, Rate};
 
-/// What a model and a strategy must agree on.
+/// The values on which a model and a strategy must agree.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
@@ -34,7 +34,7 @@ pub(crate) trait Model {
     /// Whether a hit could ever pass.
     fn possible(&self, cost: u32) -> bool;
 
-    /// The whole cost that is told as left.
+    /// The remaining whole cost, as a decision reports it.
     fn remaining(&self, history: &History, now: u128) -> u32;
 
     /// Whether nothing is in use.
@@ -121,7 +121,7 @@ impl Model for WindowModel {
 /// A bucket that drains continuously; figures are multiplied by the period, so that they are whole.
 pub(crate) struct BucketModel {
     pub(crate) rate: Rate,
-    /// What it holds: a cost, and a time's worth of draining on top.
+    /// The capacity: a cost, and in addition the drain of a time.
     pub(crate) capacity: (u128, u64),
     /// The cost told as the most that can be had at once.
     pub(crate) told: u32,

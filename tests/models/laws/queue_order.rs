@@ -1,4 +1,5 @@
-//! Who came first leaves first, whatever changes: no turn is earlier than one that was told before.
+//! Hits leave in the order in which they came, whatever changes: no turn is earlier than one that was granted
+//! before.
 
 use std::time::Duration;
 

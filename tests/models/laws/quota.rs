@@ -101,7 +101,7 @@ proptest! {
         }
     }
 
-    /// What was used stays used, in this window and the one before.
+    /// Use is kept, in this window and the one before.
     #[test]
     fn quota_rollover_keeps_what_was_used((limit, _, forward, _) in quotas(), rate in rates()) {
         if limit.rate().is_unlimited() || rate.is_unlimited() {

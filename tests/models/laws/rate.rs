@@ -140,7 +140,7 @@ fn a_rate_can_be_a_constant_and_a_key() {
     assert_eq!(constants, ["7/s", "7/m", "7/h", "7/d", "7/w"].map(|text| text.parse().unwrap()));
 }
 
-/// What somebody reads who got one wrong.
+/// The messages for texts that are no rates.
 #[test]
 fn refusals_say_what_would_be_right() {
     for (text, told) in [

@@ -125,7 +125,7 @@ impl<const LEN: usize> State for Inline<LEN> {
     }
 }
 
-/// What can be asked of a strategy whose type is not known.
+/// The questions to a strategy whose type is not known.
 trait Erased<const LEN: usize>: Send + Sync {
     fn decide_erased(&self, state: &mut Inline<LEN>, hit: &Hit, now: Timestamp) -> Decision;
 }

@@ -162,7 +162,7 @@ fn contend<S: Bounds>(
     windows.iter().enumerate().map(ask).collect()
 }
 
-/// What each of 4 members asks for in each of some windows.
+/// The demand of each of 4 members in each of some windows.
 fn asks() -> impl Generator<Value = Vec<Vec<(usize, u32)>>> {
     proptest::collection::vec(proptest::collection::vec((0usize..4, 1u32..120), 0..8), 2..8)
 }
@@ -188,7 +188,8 @@ fn kept_promises(
                 shares(*who)
             );
         }
-        // Whoever was denied left nothing that it might have had: all but what others leave of their shares.
+        // A denied member left nothing that it might have had: all but the rest that others leave of their
+        // shares.
         let left: u32 =
             before.iter().map(|who| shares(*who).saturating_sub(tally.get(who).map_or(0, |it| it.1))).sum();
         let asked: u32 = tally.values().map(|(asked, _)| asked).sum();
@@ -236,7 +237,7 @@ proptest! {
         let ((limit, named), (other, renamed)) = (regions(rate, parts[0], spill[0]), regions(other, parts[1], spill[1]));
         let unnamed = Regions::<4>::new(other.rate(), &[]).unwrap().spill(spill[1]);
         let asks_for_itself = |rule: &RegionRule| rule.shares.first().is_some_and(|(label, _)| *label == 0);
-        // What a region used while it was not named cannot be told from what others did.
+        // The use of a region while it was not named cannot be told apart from that of others.
         if asks_for_itself(&renamed) && !asks_for_itself(&named) {
             return Ok(());
         }
@@ -299,7 +300,7 @@ proptest! {
         }
     }
 
-    /// Who obeys gets what it was promised, also when all others ask without a pause.
+    /// A member that obeys gets its promised share, also when all others ask without a pause.
     #[test]
     fn a_flood_breaks_no_promise(limit in 25u32..200, rest in 1..=1000u64, weights in [1u16..9, 1u16..9, 1u16..9], cost: u32) {
         let rate = Rate::new(limit, Duration::from_micros(1000)).unwrap();

@@ -100,7 +100,7 @@ fn logged() -> impl Generator<Value = (Rate, Vec<Step>)> {
     rate.prop_flat_map(|rate| (Just(rate), prop_oneof![runs(rate, false), edges(rate, 1)]))
 }
 
-/// What was used stays used, as long as it is in the period: a log knows what is not.
+/// Use is kept as long as it is in the period: a log knows which use is not.
 fn changeable_to_longer<S: Bounds>(limits: [(&S, Rate); 2], run: &[Step]) -> Result<(), TestCaseError> {
     let [(limit, rate), (other, to)] = limits;
     let longer = to.period() >= rate.period();

@@ -139,7 +139,7 @@ fn priorities<S: Strategy<Cost = u32, Verdict = Decision> + core::fmt::Debug>(
         })
 }
 
-/// After an admission the reserve of its priority is there, at once and for whoever leaves nothing.
+/// After an admission the reserve of its priority is there, at once and for a priority that leaves nothing.
 fn keeps_reserves<S: Bounds>(limit: &Priority<S, 4>, whole: &S, run: &[Step]) -> Result<(), TestCaseError> {
     let (mut state, mut latest) = (S::State::default(), Timestamp::EPOCH);
     for step in run {

@@ -1,5 +1,5 @@
-//! `StorageExt`: each line puts a layer there that does its work, alone and all at once, and what the docs of
-//! `layer` remark upon other orders is so. Over a store that fails as it is told.
+//! `StorageExt`: each line adds a layer that does its work, alone and all at once, and the remarks of the
+//! docs of `layer` on other orders are true. Over a store that fails on demand.
 
 use std::sync::Arc;
 
@@ -82,8 +82,7 @@ fn each_line_does_its_work() {
     assert_eq!(calls.count(Operation::Check, CallResult::Allowed), 1);
 }
 
-/// What the Python library calls failover: asked again, then left alone, and another store decides all the
-/// while.
+/// The failover of the Python library: asked again, then left alone, and another store decides all the while.
 #[test]
 fn all_at_once_in_their_order() {
     let (runtime, faulty, other) = stores();

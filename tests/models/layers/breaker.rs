@@ -16,7 +16,7 @@ use traffik::{AsyncLimiter, Decision, ErasedKey, ErrorKind, Gcra, Hit, Op, Ratio
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Answers as it is told, after as long as it is told, and counts who asks.
+/// Answers as the test says, after the time that it says, and counts the calls.
 #[derive(Clone)]
 struct Faulty(Arc<Parts>);
 

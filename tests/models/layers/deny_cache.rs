@@ -1,5 +1,5 @@
-//! `DenyCache`, over a store that takes its time as it is told, in virtual time: what it answers, until when,
-//! and what it forgets.
+//! `DenyCache`, over a store with a delay on demand, in virtual time: its answers, their ends, and the keys
+//! that it forgets.
 
 use std::future::Future;
 use std::pin::pin;
@@ -82,7 +82,7 @@ fn start<F: Future + Unpin>(mut call: F) -> F {
     call
 }
 
-/// All that is told but by whom, without the receipts: those of a denial mean nothing.
+/// The whole verdict without its origin and without the receipts: those of a denial mean nothing.
 fn told(verdict: &impl Verdict) -> String {
     let mut told = format!("{:?}", verdict.outcome());
     let verdict = verdict.clone().with_origin(Origin::Store);
@@ -305,7 +305,7 @@ fn what_is_remembered_is_bounded_and_what_is_over_first_gives_way() {
 }
 
 impl Setup<TokenBucket> {
-    /// What two keys are told together, and whether the store was asked.
+    /// The verdicts of two keys together, and whether the store was asked.
     fn both(&self, keys: [&'static str; 2], cost: u32) -> (MultiKeyVerdict<Decision, 2>, bool) {
         let before = self.faulty.calls();
         let told = self.runtime.run(self.limits.check_together([&keys[0], &keys[1]], cost)).unwrap().unwrap();
@@ -436,8 +436,8 @@ fn what_it_knows_is_there_at_once_and_all_else_is_delegated() {
     assert!(storage.is_local() && storage.wait_queue().is_some());
 }
 
-/// What it denies itself is known without a call, and told as the store would tell it; what it does not know
-/// is not asked for.
+/// A denial of the cache itself is known without a call, and equals that of the store; a denial that it does
+/// not know is not asked for.
 #[test]
 fn what_it_knows_can_be_asked_for_alone() {
     let it = bucket();

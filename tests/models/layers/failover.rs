@@ -14,7 +14,7 @@ use traffik::{
 
 type Store = Local<Arc<Memory<TokenBucket, Manual>>>;
 
-/// Fails when it is told to, before or after it took effect.
+/// Fails on demand, before or after the call took effect.
 #[derive(Clone)]
 struct Faulty(Store, Arc<Mutex<Option<(ErrorKind, bool)>>>);
 
@@ -88,7 +88,7 @@ impl Setup {
         (0..100).take_while(|_| self.check().unwrap().is_allowed()).count() as u32
     }
 
-    /// What is left in the primary, whether or not it can be reached.
+    /// The remaining cost in the primary, whether or not it can be reached.
     fn left(&self) -> u32 {
         self.runtime.run(self.primary.peek("key", 0)).unwrap().unwrap().remaining()
     }
@@ -214,7 +214,8 @@ fn a_refund_goes_to_where_the_admission_came_from() {
     assert_eq!(it.left(), 7);
     assert_eq!(refund(primary).unwrap().remaining(), 8);
 
-    // What was merged has no receipt that the primary knows; what was not yet is not merged any more.
+    // A merged charge has no receipt that the primary knows; a charge that was not merged yet is not merged
+    // any more.
     for is_merged in [true, false] {
         let it = setup(FailoverBuilder::merge);
         it.faulty.will(DOWN);

@@ -45,7 +45,7 @@ impl Setup {
         self.runtime.run(reply).unwrap().unwrap()
     }
 
-    /// So many are admitted by the fallback.
+    /// Lets the fallback admit this number of hits.
     fn admit(&self, count: u32) -> Vec<Receipt> {
         self.primary.always(before(ErrorKind::Unavailable));
         let receipts = (0..count).map(|_| self.hit(Hit::new(1)).receipt()).collect();
@@ -58,7 +58,7 @@ impl Setup {
         assert!(self.runtime.run(self.limits.check("another")).unwrap().unwrap().is_allowed());
     }
 
-    /// What the primary has been charged with, as it says itself.
+    /// The cost that the primary has been charged with, by its own figures.
     fn used(&self) -> u32 {
         100_000 - self.runtime.run(self.primary.honest(limit()).peek("key", 0)).unwrap().unwrap().remaining()
     }

@@ -226,8 +226,7 @@ fn calls_are_counted_by_node_and_the_whole_keeps_what_nodes_that_left_had_counte
     assert_eq!(calls.count(Operation::Check, failed), 2);
 }
 
-/// Attempts are counted for each call, so however often a node is asked in vain, all others are asked again
-/// in full.
+/// Attempts are counted for each call: however often a node fails, all others are asked again in full.
 #[test]
 fn a_node_that_is_asked_again_and_again_takes_no_attempt_from_others() {
     let runtime = Manual::new();

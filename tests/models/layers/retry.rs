@@ -1,5 +1,4 @@
-//! `Retry`, over a store that fails as it is told, in virtual time: when it asks again, and what that
-//! charges.
+//! `Retry`, over a store that fails on demand, in virtual time: the times of its attempts, and their charges.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `Timeout`, over a store that takes as long as it is told, in virtual time.
+//! `Timeout`, over a store with a delay on demand, in virtual time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What serde writes of the values of each strategy, and what scripts are told of it.
+//! The output of serde for the values of each strategy, and the numbers for scripts.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,7 +33,7 @@ impl Forms {
     }
 }
 
-/// What is written of the first admission, the first denial and the first hit that can never pass.
+/// The forms of the first admission, the first denial and the first hit that can never pass.
 fn first_of_each<S>(case: &Case<S>, stat: Stat<S>, text: &mut String)
 where
     S: Strategy<Cost: Asked + Serialize, State: Serialize + DeserializeOwned>,
@@ -107,7 +107,7 @@ impl Parts {
     }
 }
 
-/// What is told of hits of some costs and one class.
+/// The numbers for scripts of hits of some costs and one class.
 fn asked<S: Strategy<Cost: Asked>>(strategy: &S, size: &Sample, label: Label) -> String {
     let mut class = Class::default();
     (class.tier, class.priority, class.region, class.instance) = (label, label, label, label);

@@ -18,7 +18,7 @@ pub(super) struct Sample {
     pub(super) rate: Rate,
     /// The burst, capacity, queue or what else there is beside the rate.
     pub(super) burst: u32,
-    /// What a cost of 1 in the sequence is.
+    /// The unit of the sequence: its cost of 1.
     pub(super) unit: u32,
     /// Whether the middle of the sequence is left out.
     pub(super) is_brief: bool,
@@ -82,7 +82,7 @@ fn twin_sizes() -> Vec<Sample> {
 pub(super) struct Case<S> {
     pub(super) size: Sample,
     pub(super) limit: S,
-    /// What takes its place in the middle of a run.
+    /// The strategy that replaces this one in the middle of a run.
     pub(super) later: Option<S>,
 }
 

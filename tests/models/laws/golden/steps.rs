@@ -11,7 +11,7 @@ pub(super) const START: Timestamp = Timestamp::from_micros(1_700_000_000_123_457
 /// How many steps there are.
 const COUNT: usize = 120;
 
-/// What is asked at a step.
+/// The operation of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Check,
@@ -43,7 +43,7 @@ pub(super) struct Step {
     pace: Pace,
 }
 
-/// What a pair of numbers costs: strategies that count two things are asked for both.
+/// The cost of a pair of numbers: strategies that count two things are asked for both.
 pub(super) trait Asked: Cost {
     fn asked(first: u32, second: u32) -> Self;
 }
@@ -156,7 +156,7 @@ fn step(number: usize, random: &mut Random) -> Step {
         106 => (act, Pace::To(START), costs),
         // To the beginning.
         109 => (Act::Check, Pace::To(Timestamp::EPOCH), [1, 1]),
-        // So late that times and periods together go beyond all numbers.
+        // A time so late that times and periods together exceed all numbers.
         117 => (Act::Check, Pace::To(Timestamp::from_micros(u64::MAX - 5)), [1, 1]),
         _ => (act, pace, costs),
     };

@@ -84,7 +84,7 @@ pub(crate) fn lawful<S: Bounds>(strategy: &S, forward: &[Step], any: &[Step]) ->
     held(laws::storage_agrees(strategy, &fixed, "key", forward))
 }
 
-/// What was used stays used when the limit changes.
+/// Use is kept when the limit changes.
 pub(crate) fn changeable<S: Bounds>(strategy: &S, other: &S, run: &[Step]) -> Result<(), TestCaseError> {
     held(laws::limit_may_change(strategy, other, run))
 }

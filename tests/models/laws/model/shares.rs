@@ -6,8 +6,8 @@ use traffik::{Outcome, Rate};
 
 use super::{Answer, first};
 
-/// What was admitted or noted as demand: when, of whom (`None` for those that share a row), at which weight,
-/// and how much was admitted.
+/// A cost that was admitted, or noted as demand: the time, the member (`None` for those that share a row),
+/// its weight, and the admitted cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
     at: u128,
@@ -17,14 +17,15 @@ pub(crate) struct Event {
     denied: bool,
 }
 
-/// Who has what of a window.
+/// The rule that divides a window among members.
 pub(crate) trait Rule {
     fn rate(&self) -> Rate;
 
-    /// Who a label is counted as, given those who asked in this window or the one before.
+    /// The member that a label is counted as, given the events of this window and the one before.
     fn member(&self, label: u32, active: &[Event]) -> Option<u32>;
 
-    /// What nobody else can have, given everyone with demand in the window before, and at which weight.
+    /// The part that no other member can have, given all members with demand in the window before, and their
+    /// weights.
     fn share(&self, who: Option<u32>, before: &[(Option<u32>, u64)]) -> u64;
 
     /// Whether what is nobody's share can be had by all.
@@ -132,7 +133,7 @@ impl<R: Rule> SharesModel<R> {
     }
 }
 
-/// Shares by weight among whoever asks, with room for so many.
+/// Shares by weight among the members that ask, with room for this number of them.
 pub(crate) struct FairRule {
     pub(crate) rate: Rate,
     pub(crate) room: usize,

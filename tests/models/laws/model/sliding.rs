@@ -4,7 +4,7 @@ use traffik::Rate;
 
 use super::{History, Model};
 
-/// What each kind of sliding window counts as in use.
+/// The use that each kind of sliding window counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// The aligned window of the present, and the overlapping part of the one before.

@@ -53,7 +53,7 @@ impl HoursModel {
         at - at % MINUTE + wait * MINUTE
     }
 
-    /// What it holds at a time, in units of which a cost of 1 has one for every microsecond of the period.
+    /// The level at a time, in units of which a cost of 1 has one for every microsecond of the period.
     fn holds(&self, at: u128) -> u128 {
         match self.bucket {
             Some(Some(burst)) => u128::from(burst) * self.period(),

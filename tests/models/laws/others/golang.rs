@@ -170,7 +170,7 @@ fn reservations_act_when_their_tokens_are_there() {
 
 #[test]
 fn a_cancelled_reservation_is_given_back_until_it_acts() {
-    // What was refused gives nothing back.
+    // A denied hit gives nothing back.
     let mut it = Reserved::new(10, 2);
     assert_eq!(it.reserve(0, 2).act, 0);
     assert!(it.reserve_within(0, 3, 0).is_none());
@@ -208,7 +208,7 @@ fn a_debt_gives_back_what_is_still_in_use() {
     assert_eq!(it.reserve(1, 3).act, 4);
 }
 
-/// Where turns are told, in a queue, only the last place comes back: with a burst of 1 as in `CancelAt`.
+/// In a queue, whose turns are fixed, only the last place comes back: with a burst of 1 as in `CancelAt`.
 #[test]
 fn a_queue_gives_back_its_last_place_alone() {
     let limit = LeakyBucketQueue::new(Rate::per_second(10));

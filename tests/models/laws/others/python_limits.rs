@@ -70,7 +70,7 @@ impl Run {
     }
 }
 
-/// What it decides of each run.
+/// The decisions of the Python library in each run.
 fn theirs(strategy: &str, runs: &[Run]) -> Vec<Vec<bool>> {
     let python = folder::target().join("python/bin/python3");
     assert!(python.exists(), "it must be there: scripts/install python3=python3 python:limits==VERSION");

@@ -45,7 +45,7 @@ impl Dice {
     }
 }
 
-/// What a wrapper promises.
+/// The promise of a wrapper.
 #[derive(Clone, Copy)]
 pub(crate) struct Promise {
     /// For one call.
@@ -69,7 +69,7 @@ struct Admitted {
     given_back: u32,
 }
 
-/// What whoever asks knows.
+/// The knowledge of the caller.
 #[derive(Default)]
 struct Ledger {
     asked: u64,
@@ -94,17 +94,17 @@ enum Kind {
     Reset,
 }
 
-/// What histories came to.
+/// The sums over histories.
 #[derive(Default)]
 pub(crate) struct Sums {
     /// Calls of the wrapper.
     pub(crate) asked: u64,
     /// Denials that were told without asking, and compared with what the stores would say.
     pub(crate) compared: u64,
-    /// What the stores admitted.
+    /// The cost that the stores admitted.
     pub(crate) by_store: u64,
     pub(crate) by_fallback: u64,
-    /// What one was charged of what the other admitted.
+    /// The cost that one store was charged for admissions of the other.
     pub(crate) mirrored: u64,
     pub(crate) merged: u64,
     /// Refunds of which it was seen what they did.
@@ -123,7 +123,7 @@ pub(crate) struct History<T> {
     pub(crate) faulty: Store,
     /// Where else something may be admitted.
     pub(crate) fallback: Store,
-    /// What is around the store, if it is.
+    /// The breaker around the store, if there is one.
     pub(crate) breaker: Option<Breaker>,
     limits: AsyncLimiter<TokenBucket, T>,
     promise: Promise,
@@ -325,7 +325,7 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         }
     }
 
-    /// What is left in each store of a limit so wide that all that was used is seen.
+    /// The remaining cost in each store of a limit so wide that all use is seen.
     fn left(&self) -> [u32; 2] {
         let of = |store: &Store, limit: TokenBucket| {
             let peeked = store.honest(limit.burst(1_000).unwrap()).peek("key", 0);
@@ -415,7 +415,7 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
         }
     }
 
-    /// What is true of a history as a whole.
+    /// Checks the promises about a history as a whole.
     fn settle(&self) {
         let Ledger { admitted, denied, unknown, refunds, restarts, .. } = self.ledger;
         let charged = self.faulty.admitted() + self.fallback.admitted();
@@ -428,7 +428,7 @@ impl<T: AsyncStorage<TokenBucket>> History<T> {
             let bound = 4 / shares * (1 + restarts * times) + refunds * times + elapsed as u32 / shares;
             assert!(store.admitted() <= bound, "{} above {bound}", store.admitted());
         }
-        // What one side took is charged to the other once, if at all.
+        // A charge of one side is merged into the other once, if at all.
         let most = |is_told: bool, other: &Store| if is_told { other.taken() } else { 0 };
         assert!(self.faulty.charged() <= most(self.promise.merges, &self.fallback));
         assert!(self.fallback.charged() <= most(self.promise.mirrors, &self.faulty));

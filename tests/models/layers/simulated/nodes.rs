@@ -1,6 +1,6 @@
 //! Random histories of a storage of three nodes that are in trouble one at a time, each beside stores that
-//! are told what must have been counted where: keys of the other nodes are answered as if nothing had
-//! happened, and whatever becomes of a hit on the one in trouble is known to the unit.
+//! hold the expected counts: keys of the other nodes are answered as if nothing had happened, and the outcome
+//! of every hit on the node in trouble is known to the unit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -208,7 +208,7 @@ impl<T: AsyncStorage<TokenBucket>> Life<T> {
             return;
         }
         let owes = !owed.is_empty();
-        // What is owed is charged before the primary is asked.
+        // A due merge is charged before the primary is asked.
         let mut goes = self.next_call(at, !is_peek || owes);
         let (is_closed, calls) =
             (self.trouble == Some((at, Trouble::IdleClose)), self.parts.store.at(at).calls());
