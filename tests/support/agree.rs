@@ -41,15 +41,15 @@ impl Clock for Shared {
     }
 }
 
-/// What is held against each other.
+/// The parts that are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Compared {
     /// Verdicts, and the bytes that are stored.
     Bytes,
     /// Verdicts, and the states that are meant by what is stored: it can be written in several ways.
     States,
-    /// What verdicts tell the client: the store notes a count and its window, and nothing else. Limits keep
-    /// their period.
+    /// The figures of verdicts: the store notes a count and its window, and nothing else. Limits keep their
+    /// period.
     Figures,
     /// The same, of clocks that do not step back: nor is it noted in which hour the last hit was.
     Forward,
@@ -126,8 +126,8 @@ pub fn agrees<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
             clock.0.set(Timestamp::from_micros(now));
             match (damage, &kept) {
                 (Some(damage), Some(bytes)) if matches!(compared, Compared::Bytes | Compared::States) => {
-                    // What a log's entries say is believed: looking at all of them would take as long as they
-                    // are.
+                    // The entries of a log are trusted: checking all of them would take time in proportion to
+                    // their number.
                     let damage = if compared == Compared::Bytes { damage } else { (damage.0, damage.1 % 2) };
                     let bytes = damaged(bytes.clone(), damage);
                     put(&key, Some(&bytes));
@@ -179,7 +179,7 @@ pub fn agrees<S: Strategy<Cost = u32>, M: AsyncStorage<S>>(
     assert!(ran.is_ok(), "{}: {}", std::any::type_name::<S>(), ran.unwrap_err());
 }
 
-/// What a client is told: outcome, limit, what is left, and when it is reset.
+/// The figures of a client: outcome, limit, remaining cost, and the time of the reset.
 fn figures(verdict: &impl Verdict) -> Vec<(traffik::Outcome, u32, u32, Duration)> {
     let mut figures = Vec::new();
     verdict.for_each(&mut |it| figures.push((it.outcome(), it.limit(), it.remaining(), it.reset_after())));

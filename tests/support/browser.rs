@@ -47,7 +47,7 @@ impl Browser {
             "--headless",
             // Its sandbox is nothing that root can have.
             "--no-sandbox",
-            // So the browser ends along with the driver, however that ends.
+            // The browser ends along with the driver, however that ends.
             "--remote-debugging-pipe",
             "--disable-gpu",
             "--disable-quic",
@@ -81,7 +81,7 @@ impl Browser {
         self.tell("POST", "url", &json!({ "url": url }));
     }
 
-    /// What a script returns.
+    /// Runs a script, and returns its value.
     pub fn ask(&self, script: &str) -> Value {
         self.tell("POST", "execute/sync", &json!({ "script": format!("return {script}"), "args": [] }))
     }
@@ -141,8 +141,8 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// The driver ends the browser only when it is told to, so that comes first, also where a test has
-    /// failed; and by the number of its process, if the driver does not.
+    /// Ends the browser: first by the driver, which ends it only on command, also where a test has failed;
+    /// then by the number of its process, if the driver does not.
     fn drop(&mut self) {
         if !self.session.is_empty() {
             let _ = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {

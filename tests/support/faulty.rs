@@ -1,4 +1,4 @@
-//! A store that fails and takes its time as it is told, in virtual time, and counts who asks.
+//! A store that fails on demand and takes time on demand, in virtual time, and counts its calls.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ pub const MILLI: Duration = Duration::from_millis(1);
 pub struct Course {
     /// The way there and the way back.
     pub takes: [Duration; 2],
-    /// What it fails with.
+    /// The kind of the failure, if the call fails.
     pub fails: Option<ErrorKind>,
     /// Whether it takes effect all the same.
     pub takes_effect: bool,
@@ -54,7 +54,7 @@ pub const fn slow(each_way: Duration) -> Course {
 
 pub type Store<S> = Local<Arc<Memory<S, Manual>>>;
 
-/// A store whose calls go as they are told.
+/// A store whose calls take the courses that a test sets.
 pub struct Faulty<S: Strategy> {
     pub store: Store<S>,
     copy: Copied<S>,
@@ -171,7 +171,7 @@ impl<S: Strategy> Faulty<S> {
         if (there + back).is_zero() {
             return Reply::ready(answer(&self.written()));
         }
-        // A call that is on its way arrives, whoever still waits for it.
+        // A call that is on its way arrives, although its caller may have left.
         let told = Arc::new(Mutex::new(None));
         let (heard, store, sleep) = (Arc::clone(&told), self.written(), self.runtime.sleep(there));
         traffik::runtime::Runtime::spawn(&self.runtime, async move {

@@ -1,4 +1,4 @@
-//! What is true of locks, whatever store they are on.
+//! The duties of locks, on any store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

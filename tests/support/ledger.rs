@@ -1,4 +1,5 @@
-//! What happened, line by line: what storages were asked, what is left in them, and what observers heard.
+//! The events of a test, line by line: the calls of storages, their remaining costs, and the events of
+//! observers.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use crate::elsewhere::owned;
 /// A storage of any kind.
 pub type Stored<S> = Arc<dyn AsyncStorage<S>>;
 
-/// What people see, and apart from it what storages were asked. Clones are the same.
+/// The visible events, and apart from them the calls of storages. Clones are the same.
 #[derive(Clone, Default)]
 pub struct Notes(Arc<Inner>);
 
@@ -57,7 +58,7 @@ impl Notes {
         )
     }
 
-    /// What was counted of all events, but for how long something took.
+    /// The counts of all events, without durations.
     pub fn metrics(&self) -> String {
         without_times(&self.0.tally.prometheus())
     }
@@ -133,7 +134,7 @@ pub fn decision(told: &Decision) -> String {
     format!("{} of {} in {window} ms, whole in {reset} ms", told.remaining(), told.limit())
 }
 
-/// What was decided, in words.
+/// Returns a decision's outcome in words.
 pub fn outcome(outcome: Outcome) -> String {
     match outcome {
         Outcome::Allow { after } if after.is_zero() => "allowed".to_owned(),
@@ -170,7 +171,7 @@ struct Known<S> {
     name: String,
     strategy: S,
     class: Class,
-    /// What was told of it last.
+    /// The text at the last look.
     told: String,
 }
 

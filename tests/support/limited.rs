@@ -10,7 +10,7 @@ use traffik::{AsyncLimiter, Strategy, Verdict};
 
 /// How long a call may take.
 pub const DEADLINE: Duration = Duration::from_millis(300);
-/// What a busy machine adds to it.
+/// The time that a busy machine adds to it.
 pub const SLACK: Duration = Duration::from_millis(700);
 /// How soon all is to be well once the server is.
 pub const RECOVERY: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test)
 }
 
-/// What calls came to.
+/// The outcomes of calls.
 #[derive(Default)]
 pub struct Count {
     admitted: AtomicU64,

@@ -1,4 +1,4 @@
-//! A storage of several nodes, each of which fails and takes its time as it is told.
+//! A storage of several nodes, each of which fails on demand and takes time on demand.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use crate::faulty::{Faulty, bytes};
 pub struct Sharded<S: Strategy>(Arc<Mutex<Vec<(Arc<str>, Faulty<S>)>>>);
 
 impl<S: Strategy> Sharded<S> {
-    /// So many nodes, named `node 0` and so on.
+    /// Creates this number of nodes, named `node 0` and so on.
     pub fn new(nodes: usize, runtime: &Manual) -> Self {
         Self::for_keys(nodes, 64, runtime)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use traffik::storage::BackendError;
 use traffik::{Clock, ErrorKind, KeyValueStore, Timestamp};
 
-/// What goes wrong.
+/// The fault of a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     None,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// What was told in each of several ways: in full the first time, and of the others what differs from that.
+/// The texts of several ways: in full the first one, and of the others the differences from it.
 pub fn compared(told: &[(&str, String)]) -> String {
     let Some((first, full)) = told.first() else { return String::new() };
     let alike = |text: &str| -> Vec<_> { told.iter().filter(|it| it.1 == text).map(|it| it.0).collect() };

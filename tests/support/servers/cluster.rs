@@ -40,10 +40,9 @@ impl Cluster {
             .clone()
             .config(&["cluster-enabled", "yes"])
             .config(&["cluster-announce-ip", "127.0.0.1"])
-            // Where one is down, the others go on: as operators are told to set it.
+            // Where one is down, the others go on: the setting that operators should use.
             .config(&["cluster-require-full-coverage", "no"])
-            // So long may a machine that is busy with other tests hold a node up before the others give it
-            // up.
+            // The time that a machine busy with other tests may hold a node up before the others give it up.
             .config(&["cluster-node-timeout", "5000"]);
         let nodes: Vec<_> = (0..nodes).map(|_| options.clone().start()).collect();
         for (node, index) in nodes.iter().zip(0..) {
@@ -188,7 +187,7 @@ fn id(node: &Redis) -> String {
     node.command(&["CLUSTER", "MYID"]).text()
 }
 
-/// What a node knows of another, or of itself.
+/// The entry of a node about another, or about itself.
 struct Account {
     epoch: String,
     /// First and last.

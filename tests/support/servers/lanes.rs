@@ -1,5 +1,5 @@
-//! What carries the bytes of the proxy: for each connection and direction a thread that reads and one that
-//! passes on.
+//! The lanes that carry the bytes of the proxy: for each connection and direction a thread that reads and one
+//! that passes on.
 //!
 //! The one that passes on waits for the time that a delay sets and for the end of a black hole, while the
 //! other keeps reading, so that a delay does not add up.
@@ -53,14 +53,14 @@ enum Direction {
     Replies,
 }
 
-/// What was read at once, and when; nothing is the end of the stream.
+/// The bytes of one read, and its time; no bytes are the end of the stream.
 type Chunk = (Instant, Vec<u8>);
 
-/// What becomes of a chunk.
+/// The fate of a chunk.
 enum Fate {
     Pass,
     Lose,
-    /// So many bytes pass, and then the connection is closed.
+    /// This number of bytes passes, and then the connection is closed.
     Cut(usize),
 }
 
@@ -136,7 +136,7 @@ impl Lanes {
             silent: false,
         };
         let mut state = self.lock();
-        // What ended the proxy meanwhile has closed the connections it knew, but not this one.
+        // The end of the proxy in the meantime has closed the connections that it knew, but not this one.
         if state.ended {
             return None;
         }
@@ -184,7 +184,7 @@ impl Lanes {
                 break;
             };
         }
-        // Counted before they go, so that whoever has an answer finds it counted.
+        // Counted before they go: an answer that a caller has is counted.
         let State { links, bytes, drop_replies, cut_after, .. } = &mut *state;
         if direction == Direction::Requests {
             bytes.requests += length;

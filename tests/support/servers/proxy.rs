@@ -48,7 +48,7 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
-    /// What comes is held so long, in each direction.
+    /// Holds all bytes for this time, in each direction.
     pub fn delay(&self, delay: Duration) {
         self.set(|state| state.delay = delay);
     }

@@ -133,7 +133,7 @@ impl Redis {
         Self::options().start()
     }
 
-    /// So many servers that know nothing of each other.
+    /// Starts this number of servers that know nothing of each other.
     pub fn independent(count: usize) -> Vec<Self> {
         (0..count).map(|_| Self::start()).collect()
     }

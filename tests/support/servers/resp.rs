@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::wait::SOON;
 
-/// What a server answers.
+/// The answer of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// `OK` and the like.
     Status(String),
-    /// What went wrong, such as `MOVED 42 127.0.0.1:7000`.
+    /// An error, such as `MOVED 42 127.0.0.1:7000`.
     Error(String),
     Integer(i64),
     Bulk(Vec<u8>),

@@ -11,7 +11,7 @@ use super::resp::{Client, Reply};
 use super::server::{Program, Server};
 use super::wait::{AGREED, until};
 
-/// Where the sentinel keeps what it is told and what it finds out.
+/// The file for the sentinel's settings and findings.
 const FILE: &str = "sentinel.conf";
 
 /// The sentinel as a program.
@@ -49,7 +49,7 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// What the master is called.
+    /// The name of the master.
     pub const NAME: &'static str = "mymaster";
 
     /// Returns when the replica has the master's data and the sentinel knows both.

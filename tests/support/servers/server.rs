@@ -14,7 +14,7 @@ use super::{ports, sockets};
 /// Where a server's own output goes, in its directory.
 const LOG: &str = "log";
 
-/// What differs from one kind of server to the other.
+/// The differences between the kinds of servers.
 pub trait Program {
     const NAME: &'static str;
 
@@ -23,7 +23,7 @@ pub trait Program {
         Self::NAME.to_owned()
     }
 
-    /// What the program is started with, in its directory.
+    /// The arguments of the program, which starts in its directory.
     fn arguments(&self, port: u16) -> Vec<String>;
 
     /// Puts into a fresh directory what the program reads there.
