@@ -1,4 +1,4 @@
-//! What becomes of a message that is too many.
+//! Messages beyond the limit, and the actions on them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -282,7 +282,8 @@ fn what_can_never_pass_is_said_to_and_never_waits() {
     }
 }
 
-/// A strategy that queues delays by itself, whatever the policy says of denials; whoever finds it full is told.
+/// A strategy that queues delays by itself, whatever the policy says of denials; a message that finds it full
+/// is refused with a notice.
 #[test]
 fn a_queue_delays_what_it_admits() {
     let runtime = Manual::new();

@@ -1,8 +1,8 @@
-//! Goldens of what becomes of messages: what the reader sees of them, what the peer is told, what observers hear,
-//! and what is left in the storages.
+//! Goldens of messages: the messages that the reader sees, the notices to the peer, the events of observers,
+//! and the remaining costs in the storages.
 //!
-//! Each scene is a connection and what its peer does, on virtual time over sockets in memory. It is played on a
-//! storage of this process and on one elsewhere. What differs between the two is told after the first.
+//! Each scene is a connection and the steps of its peer, on virtual time over sockets in memory. It is played
+//! on a storage of this process and on one elsewhere. The differences between the two follow the first.
 
 mod actions;
 mod counts;

@@ -57,7 +57,7 @@ fn a_ping_passes_a_message_about_which_a_store_is_asked() {
         .unwrap();
 }
 
-/// Whoever stops waiting while a store is asked has asked it once.
+/// A reader that stops waiting during a call of the store has made one call.
 #[test]
 fn to_stop_waiting_for_a_store_asks_it_only_once() {
     let runtime = Manual::new();
@@ -77,7 +77,7 @@ fn to_stop_waiting_for_a_store_asks_it_only_once() {
         .unwrap();
 }
 
-/// What a failing store is answered with.
+/// The answers to a failing store.
 fn failing(policy: impl FnOnce(WsPolicy<u32, Message>) -> WsPolicy<u32, Message>) -> Vec<String> {
     failing_with(OnError::default(), policy)
 }

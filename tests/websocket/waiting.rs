@@ -122,7 +122,7 @@ fn a_ping_is_answered_within_the_bound_whatever_it_lies_behind() {
         .unwrap();
 }
 
-/// What is not read fills the peer's own socket: it cannot send more.
+/// Unread messages fill the peer's own socket: it cannot send more.
 #[test]
 fn at_most_two_messages_are_held() {
     let runtime = Manual::new();
@@ -211,7 +211,7 @@ fn a_peer_that_is_gone_is_noticed_while_a_message_waits() {
         .unwrap();
 }
 
-/// Whoever stops waiting for the next message, at whatever time, finds it when it asks again.
+/// A reader that stops waiting for the next message, at any time, finds it when it asks again.
 #[test]
 fn to_stop_waiting_loses_nothing() {
     let runtime = Manual::new();
@@ -273,7 +273,7 @@ fn a_peer_that_never_reads_is_not_written_to() {
         .unwrap();
 }
 
-/// Whoever sends what is dropped, without end, does not keep its thread to itself.
+/// A peer that sends messages to be dropped, without end, does not keep its thread to itself.
 #[test]
 fn a_flood_leaves_room_for_others() {
     let runtime = Manual::new();

@@ -132,7 +132,7 @@ fn a_throttle_can_be_changed_while_connections_are_open() {
             throttle.set_enforcement(Enforcement::Shadow);
             assert!(!is_denied(&mut socket).await);
             throttle.set_enforcement(Enforcement::Full);
-            // What was used stays used.
+            // Use is kept.
             throttle.set_strategy(FixedWindow::new(rate!("2/m")));
             assert!(!is_denied(&mut socket).await);
             send(&mut socket, ["x"]).await;

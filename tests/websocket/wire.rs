@@ -19,7 +19,7 @@ pub(crate) type InMemory<S> = Local<Arc<Memory<S, Manual>>>;
 
 /// The server's end and the client's; so many bytes are on their way at most.
 pub(crate) async fn pair(room: usize) -> (Socket, Socket) {
-    // What is written is sent, and not gathered.
+    // Each message is sent at once, and not gathered.
     pair_that_gathers(room, 0).await
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn client<S: Strategy>(runtime: &Manual, strategy: S) -> Client<S, In
     throttle.client_for(ClientKey::connection())
 }
 
-/// Sends back whatever passes, until the connection ends; what was raised is told in words.
+/// Sends back each message that passes, until the connection ends; an error is sent as words.
 pub(crate) async fn echo<S: Strategy, M: AsyncStorage<S> + 'static>(mut socket: Throttled<S, M>) {
     while let Some(message) = socket.next().await {
         let answer = match message {
@@ -74,7 +74,7 @@ pub(crate) async fn send(socket: &mut Socket, texts: impl IntoIterator<Item = im
     socket.flush().await.unwrap();
 }
 
-/// What comes next, in words: text as it is, other messages by their kind, and the end as "end".
+/// The next event, in words: text as it is, other messages by their kind, and the end as "end".
 pub(crate) async fn receive(socket: &mut Socket) -> String {
     match socket.next().await {
         Some(Ok(Message::Text(text))) => text.to_string(),
@@ -86,7 +86,7 @@ pub(crate) async fn receive(socket: &mut Socket) -> String {
     }
 }
 
-/// So many that come next.
+/// The next events, this number of them.
 pub(crate) async fn receive_all(socket: &mut Socket, number: usize) -> Vec<String> {
     let mut all = Vec::new();
     for _ in 0..number {

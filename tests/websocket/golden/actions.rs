@@ -1,4 +1,4 @@
-//! What becomes of messages that are denied, by action, and what the peer is told.
+//! Denied messages, by action, and the notices to the peer.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn actions() -> [(&'static str, WsAction<Message>); 5] {
     ]
 }
 
-/// All that one's own code is told, and what it answers by what the message says.
+/// The facts that one's own code gets, and its answers by the text of the message.
 fn ask(stage: &Stage) -> WsAction<Message> {
     let stage = stage.clone();
     WsAction::ask(move |denial: &WsDenial<'_, Message>| {

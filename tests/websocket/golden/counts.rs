@@ -1,4 +1,4 @@
-//! What messages cost, and whom they are counted for.
+//! The costs of messages, and the clients that they are counted for.
 
 use http::Request;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -11,7 +11,7 @@ use super::stage::Step::{Bytes, Close, Long, Ping, Pong, Text, Wait};
 use super::stage::{Scene, USUAL, play, scene};
 use crate::wire::{Socket, pair};
 
-/// What is read past a throttle that stands within another.
+/// The inner throttle, whose reader is another throttle.
 type Inner = WsThrottle<Socket, FixedWindow, traffik_test_support::ledger::Stored<FixedWindow>, Message>;
 
 fn window() -> FixedWindow {

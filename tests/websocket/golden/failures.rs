@@ -1,4 +1,4 @@
-//! What becomes of messages about which the storage cannot decide.
+//! Messages about which the storage cannot decide.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn window() -> FixedWindow {
 const COURSES: [Course; 5] =
     [WELL, before(ErrorKind::Unavailable), after(ErrorKind::Timeout), WELL, before(ErrorKind::Full)];
 
-/// What the throttle says, what the policy says, and what is done with what is denied.
+/// The remedies of the throttle and of the policy, and the action on denied messages.
 async fn fail(stage: &Stage, throttle: OnError, policy: Option<WsOnError>, action: WsAction<Message>) {
     let throttle = stage.throttle(window(), &COURSES).on_error(throttle).build().unwrap();
     let own = stage.policy().action(action).extra("room", "blue");

@@ -208,11 +208,11 @@ pub(crate) struct Peer {
     sink: Option<Box<dyn Sink<Message, Error = Error> + Send + Unpin>>,
 }
 
-/// What a peer does.
+/// A step of a peer.
 #[derive(Clone, Copy)]
 pub(crate) enum Step {
     Text(&'static str),
-    /// So many bytes of text.
+    /// This number of bytes of text.
     Long(usize),
     Bytes(usize),
     Ping,
