@@ -12,7 +12,7 @@ use traffik_core::{ErasedKey, ErrorKind, ManualClock, Op, Strategy, Timestamp};
 
 use traffik_core::Gcra;
 
-/// What has to be waited for, all of which is there when it is asked for again.
+/// Polls a future whose value is there when it is asked for again.
 pub(crate) fn polled<T>(mut answer: Pin<&mut (dyn Future<Output = T> + Send)>) -> Option<T> {
     let mut context = Context::from_waker(Waker::noop());
     (0..8).find_map(|_| match answer.as_mut().poll(&mut context) {

@@ -68,7 +68,7 @@ const STORMED: [&str; 9] = [
     "quota-rollover",
 ];
 
-/// What is done with one of them.
+/// An action on one of the strategies.
 trait Act {
     type Outcome;
     fn on<S: Strategy<Cost = u32> + Bounds>(self, limit: S) -> Self::Outcome;
@@ -119,7 +119,8 @@ pub(crate) fn asked(runtime: &Runtime) -> Option<String> {
     (storm == "storm").then(|| with(strategy, Storm { runtime, url, strategy }))
 }
 
-/// What a limit admits at least in the time in which all processes ask, and at most in the time in which any does.
+/// The least that a limit admits in the time in which all processes ask, and the most in the time in which
+/// any does.
 struct Bound {
     all: (Timestamp, Timestamp),
     any: (Timestamp, Timestamp),

@@ -7,12 +7,12 @@ use traffik_integrations::Throttled;
 use traffik_bench_http::calls::called;
 use traffik_bench_http::service::{serving, throttle};
 
-/// So many that one for every thousandth would be seen.
+/// Enough requests to see one allocation for every thousandth.
 const REQUESTS: u64 = 10_000;
 
 fn main() {
     let (bare, with) = (serving(), Throttled::new(serving(), throttle(true)));
-    // Whoever is new may take memory.
+    // A new client may take memory.
     called(&with, 10);
     let bare = measure(|| called(&bare, REQUESTS)).count_total;
     let with = measure(|| called(&with, REQUESTS)).count_total;

@@ -5,13 +5,13 @@ use allocation_counter::measure;
 use traffik_bench_websocket::read::echoed;
 use traffik_bench_websocket::wire::{Wire, limiting};
 
-/// So many that one for every thousandth would be seen.
+/// Enough messages to see one allocation for every thousandth.
 const MESSAGES: u64 = 10_000;
 const CONNECTIONS: usize = 1_000;
 
 fn main() {
     let limited = limiting();
-    // Whoever is new may take memory.
+    // A new client may take memory.
     echoed(limited(Wire(10)));
     let bare = measure(|| echoed(Wire(MESSAGES))).count_total;
     let with = measure(|| echoed(limited(Wire(MESSAGES)))).count_total;
