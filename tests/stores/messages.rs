@@ -46,6 +46,10 @@ impl Messages {
         for (address, name) in &self.places {
             message = message.replace(address, name);
         }
+        // The same break of a connection has one of these texts, depending on the moment.
+        for broken in ["broken pipe", "Connection reset by peer (os error 104)", "unexpected end of file"] {
+            message = message.replace(broken, "BROKEN CONNECTION");
+        }
         self.text.push_str(&format!("{situation}\n    => {message}\n"));
     }
 

@@ -3,14 +3,15 @@
 // Chooses what a critical section is.
 use critical_section as _;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use traffik::runtime::{Manual, Runtime};
 use traffik::storage::{AsyncStorage, BackendError, Local, MultiKeyReply, Reply, WhenFull};
 use traffik::strategy::Level;
 use traffik::{
-    AsyncLimiter, Decision, ErasedKey, ErrorKind, Fixed, Gcra, Hit, Limiter, ManualClock, Memory, OneKey, Op,
-    SharedMemory, StorageError, Timestamp, TokenBucket, rate,
+    AsyncLimiter, Clock, Decision, ErasedKey, ErrorKind, Fixed, Gcra, Hit, Limiter, ManualClock, Memory,
+    OneKey, Op, SharedMemory, StorageError, Timestamp, TokenBucket, rate,
 };
 
 use super::{Messages, refused};
@@ -20,6 +21,7 @@ pub(super) fn provoke(messages: &mut Messages) {
     images(messages);
     waits(messages);
     own(messages);
+    within(messages);
 }
 
 fn rooms(messages: &mut Messages) {
@@ -109,4 +111,30 @@ fn own(messages: &mut Messages) {
         runtime.run(limits.check("alice")).unwrap();
         runtime.run(limits.check_together([&"alice", &"bob"], 1)).unwrap();
     }
+}
+
+/// A clock of one's own that checks the limit whose time it is asked for.
+struct Reentrant;
+
+type Own = Limiter<Gcra, OneKey<Gcra, Reentrant>>;
+
+thread_local! {
+    static OWN: Own = Limiter::new(Gcra::new(rate!("1/s")), OneKey::new(Reentrant));
+    static WITHIN: Cell<Option<StorageError>> = const { Cell::new(None) };
+    static IS_WITHIN: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Clock for Reentrant {
+    fn now(&self) -> Timestamp {
+        if !IS_WITHIN.replace(true) {
+            WITHIN.set(OWN.with(|own| own.check("alice").err()));
+        }
+        Timestamp::EPOCH
+    }
+}
+
+fn within(messages: &mut Messages) {
+    let _ = OWN.with(|own| own.check("alice"));
+    messages
+        .line("a clock of one's own checks the limit whose time it is asked for", &WITHIN.take().unwrap());
 }

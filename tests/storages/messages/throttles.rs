@@ -4,8 +4,8 @@ use http::{HeaderName, Method, Request, StatusCode};
 use traffik::runtime::Manual;
 use traffik::storage::Local;
 use traffik::web::{
-    Cookie, CostHeader, Header, Identify, Identity, Networks, PeerAddress, Refusal, Registry, RequestParts,
-    Route, Rule, Throttle, ThrottleBuilder, ThrottleError,
+    Cookie, CostHeader, Header, Identify, Identity, Networks, NotExposed, PeerAddress, Refusal, Registry,
+    RequestParts, Route, Rule, Throttle, ThrottleBuilder, ThrottleError,
 };
 use traffik::{Memory, TokenBucket, rate};
 use traffik_test_support::faulty::{Faulty, before};
@@ -83,6 +83,7 @@ fn routes(messages: &mut Messages) {
         Rule::new().template("users");
         Rule::new().template("/users/{id");
         Rule::new().template("/users/{}");
+        Rule::new().template("/users/{id}-{name}");
         Rule::new().template("/files/{*path}/more");
         Route::new(["/users/{id}", "/users/{name}"]);
         Route::new(["/users/{id"]);
@@ -119,6 +120,7 @@ fn refusals(messages: &mut Messages) {
         identified(Cookie::new("id").identify(parts));
         costs.of(parts).map_err(|error| error.to_string());
     }
+    messages.line("RateLimitStatus as an extractor of axum, and no throttle exposes it", &NotExposed);
     messages.line("Refusal::from(StatusCode::FORBIDDEN)", &Refusal::from(StatusCode::FORBIDDEN));
 }
 

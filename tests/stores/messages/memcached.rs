@@ -128,8 +128,8 @@ async fn lines(messages: &mut Messages) {
     messages.lines("the server was down for a while", &log);
     let (three, log) = ([(); 3].map(|()| Memcached::start()), Lines::default());
     let addresses = three.each_ref().map(|server| server.address());
-    for (address, name) in addresses.iter().zip(["HOST:1", "HOST:2", "HOST:3"]) {
-        messages.place(address, name);
+    for address in addresses {
+        messages.place(address, "HOST:PORT");
     }
     storage(servers(&addresses[..2]), &Lines::default()).ready().await.unwrap();
     storage(servers(&addresses), &log).ready().await.unwrap();
