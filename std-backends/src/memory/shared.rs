@@ -163,7 +163,7 @@ impl<const ROOM: usize, C: Clock> SharedMemory<ROOM, C> {
         const {
             assert!(
                 S::State::MAX_LEN <= ROOM,
-                "the states of this strategy do not fit: give the memory more `room`, or the limit a `Memory`"
+                "the states of this strategy do not fit; give the memory more `room`, or the limit a `Memory`"
             );
             assert!(ROOM <= u16::MAX as usize, "a state has room of 65535 bytes at most");
         }
