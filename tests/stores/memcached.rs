@@ -329,8 +329,11 @@ fn what_cannot_be_is_told_before_anything_is_asked() {
         (of(&["a"]).connect_timeout(Duration::ZERO).build(), "5 s"),
         (of(&["a"]).namespace("a b").build(), "1 to 64 letters"),
         (of(&["a"]).timeout(Duration::ZERO).build(), "500 ms"),
-        (of(&["a"]).max_connections(2).min_idle(3).build(), "3 connections cannot be kept of at most 2"),
-        (of(&["a"]).max_connections(0).min_idle(0).build(), "keep 1 of 16"),
+        (
+            of(&["a"]).max_connections(2).min_idle(3).build(),
+            "a min_idle of 3 is above the max_connections of 2",
+        ),
+        (of(&["a"]).max_connections(0).min_idle(0).build(), "a max_connections of 0 serves no call"),
     ] {
         let failure = wrong.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Invalid);

@@ -169,11 +169,11 @@ impl<R: Connect> MemcachedBuilder<R> {
         let namespace = namespace::checked(self.namespace, self.settings.timeout)?;
         let PoolSettings { size, minimum, connect_timeout, .. } = self.settings;
         if size == 0 {
-            return invalid("a storage with at most 0 connections serves no call; set 16".to_owned());
+            return invalid("a max_connections of 0 serves no call; set 16".to_owned());
         }
         if minimum > size {
             return invalid(format!(
-                "{minimum} connections cannot be kept where at most {size} are made; keep at most {size}"
+                "a min_idle of {minimum} is above the max_connections of {size}; set at most {size}"
             ));
         }
         if connect_timeout.is_zero() {

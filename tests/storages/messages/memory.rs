@@ -119,7 +119,7 @@ struct Reentrant;
 type Own = Limiter<Gcra, OneKey<Gcra, Reentrant>>;
 
 thread_local! {
-    static OWN: Own = Limiter::new(Gcra::new(rate!("1/s")), OneKey::new(Reentrant));
+    static OWN: Own = const { Limiter::new(Gcra::new(rate!("1/s")), OneKey::new(Reentrant)) };
     static WITHIN: Cell<Option<StorageError>> = const { Cell::new(None) };
     static IS_WITHIN: Cell<bool> = const { Cell::new(false) };
 }

@@ -66,8 +66,8 @@ fn of_memcached(messages: &mut Messages) {
         memcached().namespace("my app").build();
         memcached().timeout(Duration::ZERO).build();
         memcached().connect_timeout(Duration::ZERO).build();
-        memcached().connections(0).build();
-        memcached().connections(4).kept(5).build();
+        memcached().max_connections(0).build();
+        memcached().max_connections(4).min_idle(5).build();
         servers([]).build();
         servers(["127.0.0.1:http"]).build();
         servers(["127.0.0.1:0"]).build();

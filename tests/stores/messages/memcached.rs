@@ -93,7 +93,7 @@ async fn silent(messages: &mut Messages) {
     messages.place(memcached.address(), "HOST:PORT");
     let named = format!("a={}", memcached.address());
     let limits =
-        limiter(storage(MemcachedStorage::servers(Tokio, [named]).connections(1), &Lines::default()));
+        limiter(storage(MemcachedStorage::servers(Tokio, [named]).max_connections(1), &Lines::default()));
     let buckets = AsyncLimiter::new(TokenBucket::new(Rate::per_week(5)), limits.storage().clone());
     recovered(&limits, &Count::default(), "alice").await;
     memcached.pause();
