@@ -121,6 +121,7 @@ fn memory_that_is_awaited_has_done_its_duties() {
         let clock = Arc::new(ManualClock::new(START));
         let settable = Local(Memory::builder().capacity(1_000).clock(Arc::clone(&clock)).build());
         block_on(awaited::agrees(&strategy, &settable, "agreed", &run(), |now| clock.set(now))).unwrap();
+        block_on(awaited::clock_may_be_set_back(&strategy, &settable, |now| clock.set(now))).unwrap();
         let own = Local(Memory::builder().capacity(1_000).clock(Ticking::new()).build());
         block_on(awaited::every(&strategy, &own)).unwrap();
     }

@@ -38,6 +38,8 @@ enum Defect {
     FailsOnCorruptBytes,
     ForgetsTooEarly,
     TellsAnOldTime,
+    IgnoresClocksSetBack,
+    ForgetsThatItRebased,
 }
 
 /// Encoded states in a map, with a defect.
@@ -102,6 +104,8 @@ impl<S: Strategy> Storage<S> for Bytes {
             state = S::State::default();
         }
         let now = if self.defect == Defect::TellsAnOldTime { START } else { now };
+        let is_moved = self.defect != Defect::IgnoresClocksSetBack && strategy.rebase(&mut state, now);
+        let is_moved = is_moved && self.defect != Defect::ForgetsThatItRebased;
         if self.racing.load(Ordering::Relaxed) {
             // Both have read before either writes.
             self.both.wait();
@@ -117,7 +121,7 @@ impl<S: Strategy> Storage<S> for Bytes {
             op => op,
         };
         let (verdict, written) = op.apply(strategy, &mut state, now);
-        if written || self.defect == Defect::DeniesWithAWrite {
+        if written || is_moved || self.defect == Defect::DeniesWithAWrite {
             self.write(name, &state);
         }
         Ok(verdict)
@@ -154,6 +158,7 @@ fn failed_with(defect: Defect) -> Vec<&'static str> {
         ("load_returns_the_state", storage::load_returns_the_state(&limit, &fresh())),
         ("racers_admit_the_limit", storage::racers_admit_the_limit(&limit, &racing, race)),
         ("corrupt_is_never_seen", storage::corrupt_is_never_seen(&limit, &corrupt, plant)),
+        ("clock_may_be_set_back", storage::clock_may_be_set_back(&limit, &fresh(), |_| {})),
     ];
     results.into_iter().filter(|(_, held)| held.is_err()).map(|(name, _)| name).collect()
 }
@@ -172,6 +177,8 @@ fn each_defect_is_caught_by_the_duty_it_offends() {
         (Defect::FailsOnCorruptBytes, "corrupt_is_never_seen"),
         (Defect::ForgetsTooEarly, "agrees"),
         (Defect::TellsAnOldTime, "agrees"),
+        (Defect::IgnoresClocksSetBack, "clock_may_be_set_back"),
+        (Defect::ForgetsThatItRebased, "clock_may_be_set_back"),
     ] {
         let failed = failed_with(defect);
         assert!(failed.contains(&duty), "{defect:?}: {failed:?}");
@@ -182,6 +189,7 @@ fn each_defect_is_caught_by_the_duty_it_offends() {
     assert_eq!(failed_with(Defect::FoldsNames), ["keys_are_apart"]);
     assert_eq!(failed_with(Defect::FailsOnCorruptBytes), ["corrupt_is_never_seen"]);
     assert_eq!(failed_with(Defect::LoadsNothing), ["load_returns_the_state"]);
+    assert_eq!(failed_with(Defect::ForgetsThatItRebased), ["clock_may_be_set_back"]);
 }
 
 #[test]

@@ -25,6 +25,7 @@
 //! | a reset starts a key fresh | [`reset_starts_afresh`] | |
 //! | a peek charges nothing | [`peek_is_free`] | |
 //! | racers for one key admit exactly the limit | [`racers_admit_the_limit`] | |
+//! | a clock that was set back locks no key out | [`clock_may_be_set_back`] | how to set the clock |
 //! | bytes that are no state count as a key never seen | [`corrupt_is_never_seen`] | how to write them |
 
 use alloc::vec::Vec;
@@ -46,6 +47,9 @@ pub use super::conformance::ConformanceError;
 type ConformanceResult = Result<(), ConformanceError>;
 
 /// Checks every duty that needs only a strategy and a storage.
+///
+/// The others need something of yours: [`agrees`], [`denial_writes_nothing`], [`corrupt_is_never_seen`],
+/// [`clock_may_be_set_back`].
 ///
 /// Waits for the storage's answers; a dropped future leaves the keys of the test in the storage.
 ///
@@ -230,6 +234,23 @@ pub async fn racers_admit_the_limit<S: Strategy>(
     // Contended checks were not charged, so the cost that they left can still be admitted.
     let all = admitted + drain(&subject, KEY).await?;
     Ok(expect(all == admits, 2, all, "concurrent checks did not admit exactly the limit")?)
+}
+
+/// Law 7: a used-up key is admitted again within [`max_ttl`](Strategy::max_ttl) of a clock that was set far
+/// back, if `set` can set the storage's clock.
+///
+/// For a storage that only one clock writes to. Waits for the storage's answers; a dropped future leaves the
+/// key as it is.
+///
+/// # Errors
+///
+/// Fails if this law is broken, or if the storage fails.
+pub async fn clock_may_be_set_back<S: Strategy>(
+    strategy: &S,
+    storage: &impl AsyncStorage<S>,
+    set: impl FnMut(Timestamp),
+) -> ConformanceResult {
+    duties::clock_may_be_set_back(strategy, &AsyncSubject { strategy, storage }, set).await
 }
 
 /// Law 10: bytes that are no state count as a key never seen, and are overwritten.

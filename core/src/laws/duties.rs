@@ -5,7 +5,7 @@ use core::future::Future;
 
 use super::{BrokenLaw, Step, expect};
 use crate::strategy::encode;
-use crate::{Cost, Hit, Op, Strategy, Timestamp, Verdict};
+use crate::{Cost, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
 
 /// A storage of either kind, under one strategy.
 pub(super) trait TestedStorage<S: Strategy> {
@@ -227,6 +227,42 @@ pub(super) async fn peek_is_free<S: Strategy, M: TestedStorage<S>>(
     }
     Ok(())
 }
+
+pub(super) async fn clock_may_be_set_back<S: Strategy, M: TestedStorage<S>>(
+    strategy: &S,
+    subject: &M,
+    mut set: impl FnMut(Timestamp),
+) -> DutyResult<S, M> {
+    const KEY: &[u8] = b"traffik law 7: set back";
+    /// More microseconds than a storage may attribute to one late reader: 60 seconds.
+    const FAR: u64 = 60_000_000;
+    let (_, mut now) = subject.load(KEY).await?;
+    let max_ttl = strategy.max_ttl();
+    for (step, back) in [FAR, 86_400_000_000].into_iter().enumerate() {
+        let admits = afresh(strategy, subject, KEY).await?;
+        let drained = drain(subject, KEY).await?;
+        expect(drained == admits, 2, step, "the storage did not admit exactly the limit")?;
+        // Further back than the state can last, which no inexact clock explains.
+        now = Timestamp::from_micros(now.as_micros().saturating_sub(max_ttl.saturating_add(back)));
+        let then = now;
+        // Follows each wait, as a client would; together they must stay within `max_ttl`.
+        loop {
+            set(now);
+            match subject.apply(KEY, Op::Check(one::<S>())).await?.outcome() {
+                Outcome::Deny { retry_after } => now = now + retry_after,
+                Outcome::Never => expect(false, 7, step, "the storage never admits a key again")?,
+                Outcome::Allow { .. } => break,
+            }
+            // The state was moved to `then` at the latest, so nothing lasts beyond `then + max_ttl`.
+            let lasts = now.micros_since(then);
+            expect(lasts <= max_ttl, 7, step, SET_BACK)?;
+        }
+    }
+    Ok(())
+}
+
+const SET_BACK: &str =
+    "a key was denied for longer than its limit lasts: rebase its state, and write it even after a denial";
 
 pub(super) async fn corrupt_is_never_seen<S: Strategy, M: TestedStorage<S>>(
     strategy: &S,

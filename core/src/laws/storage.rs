@@ -32,9 +32,9 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use super::duties::{self, TestedStorage, afresh, drain, one};
+use super::duties::{self, TestedStorage, afresh, one};
 use super::{BrokenLaw, LawResult, Step, expect};
-use crate::{Op, Outcome, Storage, StorageError, Strategy, Timestamp, Verdict};
+use crate::{Op, Storage, StorageError, Strategy, Timestamp};
 
 #[cfg(target_has_atomic = "ptr")]
 mod race;
@@ -43,6 +43,9 @@ mod race;
 pub use race::racers_admit_the_limit;
 
 /// Checks every duty that needs only a strategy and a storage.
+///
+/// The others need something of yours: [`agrees`], [`denial_writes_nothing`], [`racers_admit_the_limit`],
+/// [`corrupt_is_never_seen`], [`clock_may_be_set_back`].
 ///
 /// # Errors
 ///
@@ -147,8 +150,8 @@ pub fn load_returns_the_state<S: Strategy>(strategy: &S, storage: &impl Storage<
 /// Law 7: a used-up key is admitted again within [`max_ttl`](Strategy::max_ttl) of a clock that was set far
 /// back.
 ///
-/// For a storage whose clock no other process writes by. Where several clocks write, a state ahead of one
-/// clock may be right by another. `set` sets the clock.
+/// For a storage that only one clock writes to. Where several clocks write, a state ahead of one clock may be
+/// right by another. `set` sets the clock.
 ///
 /// # Errors
 ///
@@ -158,34 +161,13 @@ pub fn clock_may_be_set_back<S: Strategy>(
     storage: &impl Storage<S>,
     set: impl Fn(Timestamp),
 ) -> LawResult {
-    const KEY: &[u8] = b"traffik law 7: set back";
-    /// More microseconds than a storage may attribute to one late reader: 60 seconds.
-    const FAR: u64 = 60_000_000;
     let direct = SyncSubject::new(strategy, storage);
-    let (mut now, max_ttl) = (direct.now.get(), strategy.max_ttl());
-    for (step, back) in [FAR, 86_400_000_000].into_iter().enumerate() {
-        let admits = at_once(afresh(strategy, &direct, KEY))?;
-        let drained = at_once(drain(&direct, KEY))?;
-        expect(drained == admits, 2, step, "the storage did not admit exactly the limit")?;
-        // Further back than the state can last, which no inexact clock explains.
-        now = Timestamp::from_micros(now.as_micros().saturating_sub(max_ttl.saturating_add(back)));
-        let then = now;
-        // Follows each wait, as a client would; together they must stay within `max_ttl`.
-        loop {
-            set(now);
-            direct.now.set(now);
-            let verdict = at_once(direct.apply(KEY, Op::Check(one::<S>())))?;
-            match verdict.outcome() {
-                Outcome::Deny { retry_after } => now = now + retry_after,
-                Outcome::Never => expect(false, 7, step, "the storage never admits a key again")?,
-                Outcome::Allow { .. } => break,
-            }
-            // The state was moved to `then` at the latest, so nothing lasts beyond `then + max_ttl`.
-            let lasts = now.micros_since(then);
-            expect(lasts <= max_ttl, 7, step, "a key was denied for longer than its limit lasts")?;
-        }
-    }
-    Ok(())
+    // Both, since a storage may rebase by its own clock or by the time that a call names.
+    let set = |now| {
+        set(now);
+        direct.now.set(now);
+    };
+    at_once(duties::clock_may_be_set_back(strategy, &direct, set))
 }
 
 /// Law 10: bytes that are no state count as a key never seen, and are overwritten.
@@ -208,6 +190,7 @@ pub fn corrupt_is_never_seen<S: Strategy>(
 struct SyncSubject<'a, S, M> {
     strategy: &'a S,
     storage: &'a M,
+    // The storage's own clock may go on, and a duty must not depend on how long it takes.
     now: Cell<Timestamp>,
 }
 
@@ -225,6 +208,7 @@ impl<S: Strategy, M: Storage<S>> TestedStorage<S> for SyncSubject<'_, S, M> {
     }
 
     async fn load(&self, key: &[u8]) -> Result<(S::State, Timestamp), BrokenLaw> {
+        // A load names no time, so it counts as of the time of the duty.
         Ok((self.storage.load(key).map_err(failed)?, self.now.get()))
     }
 }
