@@ -78,7 +78,10 @@ pub(crate) fn as_of(due: &Range<Timestamp>, now: Timestamp) -> Timestamp {
 ///
 /// * An operation MUST be one atomic step for its key.
 /// * A state MUST NOT be dropped before [`Strategy::expires_at`], unless the storage documents and counts it.
-/// * A denial MUST NOT write, unless its verdict is [dirty](Verdict::is_dirty).
+/// * A denial MUST NOT write, unless its verdict is [dirty](Verdict::is_dirty) or its state was rebased.
+/// * Before it decides, an operation MUST [rebase](Strategy::rebase) the state, if all writers read one clock
+///   that can be set back: keys would be locked out until the clock has caught up. The rebased state MUST be
+///   written even if the check is denied, or the wait would begin anew each time.
 /// * A storage MUST tell keys apart at least as well as a keyed 64-bit hash does, or else document the odds.
 ///
 /// The storage owns the clock, since states hold times.
@@ -103,7 +106,9 @@ pub(crate) fn as_of(due: &Range<Timestamp>, now: Timestamp) -> Timestamp {
 ///         op: &Op<S>,
 ///         now: Timestamp,
 ///     ) -> Result<S::Verdict, StorageError> {
-///         Ok(op.run(strategy, &mut self.0.borrow_mut(), now))
+///         let state = &mut *self.0.borrow_mut();
+///         let _ = strategy.rebase(state, now); // the clock may have been set back
+///         Ok(op.run(strategy, state, now)) // the state is changed in its place, so nothing is left to write
 ///     }
 ///
 ///     fn load<K: Key + ?Sized>(&self, _: &K) -> Result<S::State, StorageError> {
@@ -122,12 +127,20 @@ pub trait Storage<S: Strategy> {
 
     /// Applies an operation to the state of a key, at this time.
     ///
+    /// Limiters call it for `check_at`, and for a waiter as of its turn. The defaults of
+    /// [`check_many`](Self::check_many) and [`check_together`](Self::check_together) call it at one time for
+    /// all keys.
+    ///
     /// # Errors
     ///
     /// Fails if the storage cannot answer, with the [`ErrorKind`] that says why.
     fn apply<K: Key + ?Sized>(&self, strategy: &S, key: &K, op: &Op<S>, now: Timestamp) -> Answer<S>;
 
     /// Applies an operation to the state of a key, at the present time of this storage's clock.
+    ///
+    /// Limiters call it to check, peek at, charge, refund or reset one key. Defaults to [`now`](Self::now),
+    /// then [`apply`](Self::apply). Override it to read the clock within the atomic step if others write too:
+    /// a reading from before a wait for a lock is late.
     ///
     /// # Errors
     ///
@@ -164,7 +177,8 @@ pub trait Storage<S: Strategy> {
     /// Checks one hit on several keys: charges all of them, or none.
     ///
     /// Defaults to one check after another, with a refund of the charged keys if a later one denies. Others
-    /// may then see a key charged for a moment. A storage that can decide in one step overrides this.
+    /// may then see a key charged for a moment. A storage that can decide in one step overrides this, and
+    /// returns a [`MultiKeyVerdict::new`].
     ///
     /// # Errors
     ///

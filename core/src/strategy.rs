@@ -158,9 +158,11 @@ pub trait Strategy: Clone + Send + Sync + 'static {
     /// lies further ahead, and by more than [`max_ttl`](Self::max_ttl), MUST move. In between a strategy may
     /// do either. The cost in use stays in use, and drains from now on.
     ///
-    /// A storage calls this if no other process writes to it by another clock. Without it, a key would be
-    /// denied until the clock has caught up. Stores that several clocks write to forget such a state by its
-    /// time to live instead.
+    /// A storage calls this before each operation if all of its writers read one clock: that of the process,
+    /// of the machine, or of a database. Without it, a key would be denied until the clock has caught up. A
+    /// storage writes a moved state even if the hit is denied. It passes the present as `now`: a time from
+    /// before a wait for a lock would look like a clock that was set back. Stores that several clocks write
+    /// to forget such a state by its time to live instead.
     fn rebase(&self, state: &mut Self::State, now: Timestamp) -> bool {
         let _ = (state, now);
         false

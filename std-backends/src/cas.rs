@@ -224,6 +224,8 @@ impl Write {
 
     /// Encodes a state as of `now`. Returns [`Remove`](Self::Remove) if the state is fresh by then, or equals
     /// that of a key never seen.
+    ///
+    /// Any storage that keeps bytes with a time to live can use it, with [`state`] to decode them.
     pub fn of<S: Strategy>(strategy: &S, state: &S::State, class: Class, now: Timestamp) -> Self {
         let rest = state_ttl(strategy, state, class, now).min(Self::LONGEST);
         if rest == 0 || *state == S::State::default() {

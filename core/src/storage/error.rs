@@ -38,7 +38,7 @@ named! {
         Invalid = "invalid",
         /// The storage has been closed.
         Closed = "closed",
-        /// The stored bytes are not a state.
+        /// The stored bytes are not a state. A damaged file or table is [`Other`](Self::Other).
         Corrupt = "corrupt",
         /// The store refuses this client.
         Denied = "denied",
@@ -77,6 +77,9 @@ pub(crate) type Answer<S> = Result<<S as Strategy>::Verdict, StorageError>;
 
 impl StorageError {
     /// Creates an error of this kind; the message should say what would help.
+    ///
+    /// The error has no room for a cause, since it needs no heap: a storage that has a cause should log it.
+    /// `BackendError`, the error of asynchronous storages, keeps the cause.
     #[must_use]
     pub const fn new(kind: ErrorKind, message: &'static str) -> Self {
         Self { kind, message }

@@ -34,8 +34,9 @@ pub type DynStorage<S> = Arc<dyn AsyncStorage<S>>;
 /// A storage whose answer may take a while: on another machine, or in layers.
 ///
 /// Implement it for a store of your own; wrap a [`Storage`] of this process in [`Local`](super::Local). The
-/// duties of [`Storage`] hold here too, and:
+/// duties of [`Storage`] hold here too, that of rebasing included, and:
 ///
+/// * A call MUST NOT block the thread: run blocking work elsewhere, for example by tokio's `spawn_blocking`.
 /// * The key MUST be read before the call returns; the reply owns all it needs.
 /// * A call whose result is unknown MUST be reported as [`Timeout`](crate::ErrorKind::Timeout), and MUST NOT
 ///   be repeated.

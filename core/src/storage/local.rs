@@ -10,7 +10,8 @@ use crate::{ErasedKey, Hit, Op, Strategy, Timestamp};
 /// A storage of this process behind the asynchronous interface; its replies are ready at once.
 ///
 /// Choose it to use `Memory` with an [`AsyncLimiter`](crate::AsyncLimiter), or as the fallback of a remote
-/// store.
+/// store. Each call runs on the caller's thread: a storage that reads a file or waits for a lock would block
+/// the runtime, and needs an [`AsyncStorage`] of its own.
 ///
 /// ```
 /// use traffik::storage::{Local, Reply};

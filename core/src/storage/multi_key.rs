@@ -9,7 +9,8 @@ use crate::{Digest, Hit, Op, Outcome, Strategy, Timestamp, Verdict};
 
 /// The verdicts of several keys on one hit: all of them were charged, or none.
 ///
-/// [`Limiter::check_together`](crate::Limiter::check_together) returns it.
+/// [`Limiter::check_together`](crate::Limiter::check_together) returns it. A storage that overrides
+/// [`Storage::check_together`](super::Storage::check_together) makes it by [`new`](Self::new).
 ///
 /// ```
 /// use traffik::{Limiter, Memory, TokenBucket, rate};
@@ -31,7 +32,25 @@ pub struct MultiKeyVerdict<V, const N: usize> {
 }
 
 impl<V: Verdict, const N: usize> MultiKeyVerdict<V, N> {
-    /// Creates the answer of an atomic step. All of the keys were charged if all admit, otherwise none.
+    /// Creates the answer of a storage that decided on all keys in one atomic step.
+    ///
+    /// The storage MUST have charged all of the keys if all admit, and none otherwise.
+    ///
+    /// ```
+    /// use traffik::storage::MultiKeyVerdict;
+    /// use traffik::{Hit, Strategy, Timestamp, TokenBucket, rate};
+    ///
+    /// // The storage has locked the states of two different keys.
+    /// let mut states = [Default::default(), Default::default()];
+    /// let (limit, hit, now) = (TokenBucket::new(rate!("2/min")), Hit::new(1), Timestamp::from_micros(1));
+    ///
+    /// let mut charged = states;
+    /// let verdict = MultiKeyVerdict::new(charged.each_mut().map(|state| limit.decide(state, &hit, now)));
+    /// if verdict.is_allowed() {
+    ///     states = charged; // stores all of them, or none
+    /// }
+    /// assert!(verdict.is_atomic() && states[0] != Default::default());
+    /// ```
     pub fn new(verdicts: [V; N]) -> Self {
         let outcome = Outcome::all(verdicts.iter().map(V::outcome));
         Self { verdicts, outcome, atomic: true }
