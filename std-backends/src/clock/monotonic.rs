@@ -15,10 +15,11 @@ use super::system::SystemClock;
 /// A clock that starts at the wall clock and then follows the monotonic clock of the operating system. The
 /// default of storages in this process.
 ///
-/// Choose it unless several hosts share the states: then use [`SystemClock`](crate::SystemClock).
+/// Choose it for states that only one process uses. Use [`SystemClock`](crate::SystemClock) where several
+/// processes or hosts share them.
 ///
 /// * It ignores later corrections of the system's time, so windows stay aligned to the wall clock as it was
-///   at the start.
+///   at the start. Processes that started before and after a correction disagree by it.
 /// * It counts the processor's cycles where they are steady, at a third of the cost of asking the operating
 ///   system. Every second it compares the counter with the operating system's monotonic clock, and may then
 ///   step, also backwards, by the counter's error in that second.

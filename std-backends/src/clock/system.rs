@@ -6,9 +6,10 @@ use super::source::{SystemTime, UNIX_EPOCH, micros};
 
 /// The wall clock of the operating system, in microseconds since 1970.
 ///
-/// Choose it where several hosts share a store; else prefer [`MonotonicClock`](crate::MonotonicClock). It
-/// may step, also backwards, when the system's time is set. A time before that of a state then counts as
-/// the state's own.
+/// Choose it where states outlive the process, or where several processes or hosts share them; else prefer
+/// [`MonotonicClock`](crate::MonotonicClock). It may step, also backwards, when the system's time is set. A
+/// time before that of a state then counts as the state's own, until a storage
+/// [rebases](traffik_core::Strategy::rebase) the state.
 ///
 /// ```
 /// use traffik::{Clock, SystemClock, Timestamp};
