@@ -42,8 +42,9 @@ impl<S: Strategy> Storage<S> for Bytes {
         let key = name(key);
         // A state that cannot be decoded counts as a key never seen.
         let mut state = map.get(&key).and_then(|bytes| decode(bytes).ok()).unwrap_or_default();
-        let (verdict, written) = op.apply(strategy, &mut state, now);
-        if written {
+        let is_moved = strategy.rebase(&mut state, now); // if the clock was set back
+        let (verdict, is_changed) = op.apply(strategy, &mut state, now);
+        if is_moved || is_changed {
             let mut bytes = vec![0; S::State::MAX_LEN];
             let length = encode(&state, &mut bytes);
             bytes.truncate(length.ok_or(StorageError::new(
