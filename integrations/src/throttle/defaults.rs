@@ -87,6 +87,8 @@ impl<M> ThrottleDefaults<M> {
 
     /// Sets the reaction to a failure of the storage or of a function of the request. Defaults to
     /// [`OnError::Throttle`].
+    ///
+    /// Failures are not logged: add an observer, such as `Traces`, by [`observe`](ThrottleBuilder::observe).
     #[must_use]
     pub fn on_error(self, on_error: OnError) -> Self {
         Self { on_error, ..self }

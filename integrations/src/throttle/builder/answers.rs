@@ -70,6 +70,8 @@ impl<S: Strategy, M> ThrottleBuilder<S, M> {
 
     /// Sets the reaction to a failure of the storage or of a function of the request. Defaults to
     /// [`OnError::Throttle`].
+    ///
+    /// Failures are not logged: add an observer, such as `Traces`, by [`observe`](Self::observe).
     pub fn on_error(mut self, on_error: OnError) -> Self {
         self.profile.on_error = on_error;
         self
