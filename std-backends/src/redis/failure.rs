@@ -126,16 +126,20 @@ pub(super) fn words(error: &RedisError) -> String {
     let first = |detail, end| str::split(detail, end).next().unwrap_or(detail);
     let detail = error.detail().map(|detail| first(first(detail, " script: "), ", with args beginning with"));
     let detail = detail.map(|detail| detail.trim_end_matches('.'));
+    // The driver shows the text of an error only as "text - Kind", or "text - Kind: detail".
+    let shown = error.to_string();
+    let text = shown.split_once(&format!(" - {:?}", error.kind())).map(|(text, _)| text);
+    let name = text.unwrap_or(error.category());
     match (error.kind(), error.code(), detail) {
-        (Kind::Client, _, Some(detail)) => format!("{detail}; {NOT_SENT}"),
+        (Kind::Client, _, Some(detail)) if name == NOT_SENT => format!("{detail}; {NOT_SENT}"),
         (Kind::InvalidClientConfig, ..) => invalid_config(error),
         (_, Some("ERR"), Some(detail)) => detail.to_owned(),
         (_, Some(code), Some(detail)) => format!("{code} {detail}"),
         (Kind::Io, ..) if error.is_timeout() => "no answer in time".to_owned(),
         (Kind::Parse, ..) => "its answer cannot be read".to_owned(),
-        (Kind::Io, ..) => error.to_string().lines().next().unwrap_or_default().to_owned(),
-        (_, _, Some(detail)) => format!("{}: {detail}", error.category()),
-        _ => error.category().to_owned(),
+        (Kind::Io, ..) if text.is_none() => shown.lines().next().unwrap_or_default().to_owned(),
+        (_, _, Some(detail)) => format!("{name}: {detail}"),
+        _ => name.to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use redis::RedisError;
 use traffik::storage::{BackendError, ErrorKind};
 use traffik::{Adaptive, AsyncLimiter, FixedWindow, Rate, RedisBuilder, RedisStorage};
 use traffik_test_support::limited::{Count, DEADLINE, RECOVERY, recovered, run};
@@ -146,6 +147,33 @@ fn a_server_that_cannot_write_is_an_outage() {
         lonely.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
         let (storage, _) = at(&lonely.url());
         storage.ready().await.unwrap();
+    });
+}
+
+/// A function of the user's that makes no connection says why, and the failure has its own
+/// text.
+#[test]
+fn the_text_of_a_users_own_error_is_kept() {
+    run(async {
+        let errors: [(RedisError, &[&str]); 4] = [
+            ((redis::ErrorKind::Client, "Redis has just started").into(), &["Redis has just started"]),
+            (
+                (redis::ErrorKind::Client, "Redis has just started", "wait for 3 s".to_owned()).into(),
+                &["Redis has just started", "wait for 3 s"],
+            ),
+            ((redis::ErrorKind::Io, "no way there").into(), &["no way there"]),
+            (std::io::Error::other("the tunnel is closed").into(), &["the tunnel is closed"]),
+        ];
+        for (error, words) in errors {
+            let (lines, made) = (Lines::default(), error.clone());
+            let storage = lines.of(RedisStorage::factory(move || std::future::ready(Err(made.clone()))));
+            let failure = AsyncLimiter::new(weekly(9), storage).check("k").await.unwrap_err();
+            assert_eq!(failure.kind(), ErrorKind::Unavailable, "{failure}");
+            let text = chain(&failure);
+            assert!(words.iter().all(|words| text.matches(words).count() == 1), "{text}");
+            assert!(!text.contains("Client") && !text.contains("client error"), "{text}");
+            assert!(lines.taken().iter().any(|line| line.contains(words[0])), "{error}");
+        }
     });
 }
 
