@@ -22,7 +22,7 @@
 //! let limiter = Limiter::new(TokenBucket::new(rate!("10/h")), storage);
 //! runtime.run(async {
 //!     for _ in 0..11 {
-//!         limiter.until_ready("alice", &runtime).await?; // the last one waits 6 min of virtual time
+//!         let _ = limiter.until_ready("alice", &runtime).await?; // the last one waits 6 min of virtual time
 //!     }
 //!     Ok::<_, traffik::WaitError>(())
 //! })??;

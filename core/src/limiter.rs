@@ -240,8 +240,9 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
 
     /// Charges a hit that has already happened, whether or not the limit would have admitted it.
     ///
-    /// Returns the figures that the charge leaves behind. Use it where the cost is known only afterwards,
-    /// such as the bytes of an answer.
+    /// Returns the figures that the charge leaves behind; a caller that needs none writes `let _ =`. Use it
+    /// where the cost is known only afterwards, such as the bytes of an answer. A charge may exceed the
+    /// limit: later hits are then denied until they fit.
     ///
     /// ```
     /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
@@ -290,7 +291,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// # use traffik::{Fixed, Limiter, ManualClock, Rate, TokenBucket};
     /// # let storage = Fixed::<TokenBucket, _, 16>::new(ManualClock::default(), 1);
     /// let limiter = Limiter::new(TokenBucket::new(Rate::per_minute(10)), storage);
-    /// limiter.charge("bob", 10)?;
+    /// let _ = limiter.charge("bob", 10)?;
     /// assert_eq!(limiter.reset("bob")?.remaining(), 10);
     /// # Ok::<(), traffik::StorageError>(())
     /// ```

@@ -242,7 +242,8 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
 
     /// Charges a hit that has already happened, whether or not the limit would have admitted it.
     ///
-    /// Returns the figures that the charge leaves behind.
+    /// Returns the figures that the charge leaves behind; a caller that needs none writes `let _ =`. A charge
+    /// may exceed the limit: later hits are then denied until they fit.
     ///
     /// ```
     /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
@@ -298,7 +299,7 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
     /// # Manual::new().run(async {
     /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("10/min")), Local(Memory::new(1_000)));
-    /// limiter.charge("bob", 10).await?;
+    /// let _ = limiter.charge("bob", 10).await?;
     /// assert_eq!(limiter.reset("bob").await?.remaining(), 10);
     /// # Ok::<(), traffik::storage::BackendError>(())
     /// # })??;

@@ -16,6 +16,9 @@ use crate::{Cost, Hit, Key, Storage, StorageError, Strategy, Timer, Timestamp};
 impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// Waits until a hit of cost 1 is admitted, and charges it.
     ///
+    /// Returns the verdict once the hit may proceed. The verdict of a strategy that delays hits still holds
+    /// [`after`](crate::Outcome::Allow), the delay that the storage gave; it is over by then.
+    ///
     /// ```
     /// # use core::time::Duration;
     /// # use traffik::{Limiter, Memory, TokenBucket, WaitError, rate, runtime::Manual};
@@ -25,8 +28,8 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// # runtime.run(async {
     /// let limiter = Limiter::new(TokenBucket::new(rate!("1/s")), storage);
     /// let start = limiter.now();
-    /// limiter.until_ready("uplink", timer).await?; // at once
-    /// limiter.until_ready("uplink", timer).await?; // a second later
+    /// let _ = limiter.until_ready("uplink", timer).await?; // at once
+    /// let _ = limiter.until_ready("uplink", timer).await?; // a second later
     /// assert_eq!(limiter.now().since(start), Duration::from_secs(1));
     /// # Ok::<(), WaitError>(())
     /// # })??;
@@ -117,7 +120,7 @@ impl<S: Strategy, M: Storage<S>> Limiter<S, M> {
     /// # let storage = Memory::builder().clock(runtime.clone()).build();
     /// # runtime.run(async {
     /// let limiter = Limiter::new(TokenBucket::new(rate!("10/min")), storage);
-    /// limiter.until_ready_n("uplink", 10, timer).await?; // the whole limit, at once
+    /// let _ = limiter.until_ready_n("uplink", 10, timer).await?; // the whole limit, at once
     ///
     /// match limiter.until_ready_within("uplink", 1, Duration::from_secs(2), timer).await {
     ///     Err(WaitError::TooLong { wait }) => assert_eq!(wait, Duration::from_secs(6)),

@@ -12,16 +12,22 @@ pub use state::QueueState;
 
 /// Delays hits so that they leave in order, exactly at the rate, and denies them when the queue is full.
 ///
-/// Choose it to smooth traffic, such as calls to a slow service. [`LeakyBucket`](crate::LeakyBucket) and
-/// [`Gcra`](crate::Gcra) deny early hits instead. The state takes 32 bytes.
+/// Choose it to space calls to others evenly, also calls of several processes: on a shared store each call
+/// takes its turn in one round trip. [`LeakyBucket`](crate::LeakyBucket) and [`Gcra`](crate::Gcra) deny early
+/// hits instead, which then have to ask again. The state takes 32 bytes.
 ///
 /// An admitted hit may proceed [`after`](crate::Outcome::Allow) a delay, when its turn comes. A hit occupies
 /// `cost · period / limit`, and the next turn comes when all earlier hits have had their time. The turn is
 /// rounded up to 1 µs, never the time between turns, so there is no drift. A hit that finds the queue empty
-/// leaves at once.
+/// leaves at once. A hit of cost `c` holds `c` turns in a row: `after` is the wait for the first, and each of
+/// the others comes `period / limit` later. So one check can take the turns of a batch of calls.
 ///
 /// Behind the unit of cost that leaves now, [`queue`](Self::queue) more may wait, which defaults to the
-/// limit. A hit that does not fit is denied until it does, and a cost above `queue + 1` never fits.
+/// limit. A hit that does not fit is denied until it does, and a cost above `queue + 1` never fits. The queue
+/// needs room for all turns that are taken and not over, those of all processes together.
+///
+/// A charge may exceed the queue. It moves later turns by `cost · period / limit`, so it can pause a key.
+/// Later hits are denied until enough has drained that they fit.
 ///
 /// Over any time `T` it admits at most `queue + 1 + limit · T / period`. A client that asks for `c` again as
 /// soon as it may gets at most `c − 1` less than that, if `queue + 1` exceeds `c` by at least the cost that
@@ -64,6 +70,9 @@ pub use state::QueueState;
 /// assert_eq!(at(1800, 4), Outcome::Never);
 /// # Ok::<(), traffik::CapacityError>(())
 /// ```
+///
+/// **A lost state.** A store that restarts empty has forgotten the turns that it gave, and gives `queue + 1`
+/// turns beside them. They are over `(queue + 1) · period / limit` after the last one was given.
 ///
 /// Source: A. S. Tanenbaum, "Computer Networks", 3rd edition, 1996, section 5.3.3; the admission is that of
 /// ITU-T Recommendation I.371, Annex A.
@@ -316,6 +325,42 @@ mod tests {
         let stat = queue.stat(&state, Class::default(), START.plus_micros(100_000));
         assert_eq!((stat.queue_size, stat.queue_cost, stat.queue_capacity), (2, 3, 2));
         assert_eq!(stat.next_turn, START.plus_micros(1_500_000));
+    }
+
+    #[test]
+    fn a_charge_beyond_the_queue_moves_all_later_turns() {
+        let queue = LeakyBucketQueue::new(Rate::per_second(10)).queue(4).unwrap();
+        let mut state = QueueState::default();
+        queue.charge(&mut state, &Hit::new(20), START);
+        // Of 20, all but 4 have to drain before a hit of 1 fits; its turn comes when the 20 have had theirs.
+        let denied = queue.decide(&mut state, &Hit::new(1), START);
+        assert_eq!(denied.outcome(), Outcome::Deny { retry_after: Duration::from_millis(1_600) });
+        let later = START.plus_micros(1_600_000);
+        assert_eq!(turn(queue.decide(&mut state, &Hit::new(1), later)), 400_000);
+    }
+
+    /// Three processes take 5 turns each, and the next ones when the last of these begins.
+    #[test]
+    fn turns_taken_and_not_over_need_room() {
+        for (room, is_enough) in [(15, true), (14, false)] {
+            let queue = LeakyBucketQueue::new(Rate::per_second(10)).queue(room).unwrap();
+            let mut state = QueueState::default();
+            // When each process asks next.
+            let mut asks = [START; 3];
+            let mut denials = 0;
+            for _ in 0..30 {
+                let next = (0..3).min_by_key(|process| asks[*process]).unwrap();
+                asks[next] = match queue.decide(&mut state, &Hit::new(5), asks[next]).outcome() {
+                    Outcome::Allow { after } => asks[next] + after + Duration::from_millis(400),
+                    Outcome::Deny { retry_after } => {
+                        denials += 1;
+                        asks[next] + retry_after
+                    }
+                    Outcome::Never => panic!("a batch fits"),
+                };
+            }
+            assert_eq!(denials == 0, is_enough, "{denials} denials with room for {room}");
+        }
     }
 
     #[test]

@@ -49,7 +49,37 @@ impl RedisStorage {
     /// [`connect_timeout`](RedisBuilder::connect_timeout).
     ///
     /// The storage often cannot see whether a command was sent on a connection that the function made. So
-    /// when one breaks, more calls fail with [`Timeout`](traffik_core::ErrorKind::Timeout).
+    /// when one breaks, more calls fail with [`Timeout`](traffik_core::ErrorKind::Timeout). If the function
+    /// fails, the calls that need the connection fail too, with its text. An error of the kind `Client` or
+    /// `Io` makes them fail with [`Unavailable`](traffik_core::ErrorKind::Unavailable).
+    ///
+    /// A function can refuse a server that has just started, as below. If that server lost its data, the
+    /// turns of a [`LeakyBucketQueue`](traffik_core::LeakyBucketQueue) that it gave before are over when it
+    /// serves again. The program needs the features `redis` and `tokio` of traffik.
+    ///
+    /// ```no_run
+    /// use traffik::RedisStorage;
+    /// use traffik::reexport::redis::aio::MultiplexedConnection;
+    /// use traffik::reexport::redis::{Client, ErrorKind, InfoDict, RedisError, cmd};
+    ///
+    /// /// A queue of 20 at 9/s lasts for 21 / 9 = 2.3 s, and Redis rounds its uptime by up to 1 s.
+    /// const SETTLED: u64 = 4;
+    ///
+    /// async fn connect(client: Client) -> Result<MultiplexedConnection, RedisError> {
+    ///     let mut connection = client.get_multiplexed_async_connection().await?;
+    ///     let info: InfoDict = cmd("INFO").arg("server").query_async(&mut connection).await?;
+    ///     match info.get::<u64>("uptime_in_seconds") {
+    ///         Some(SETTLED..) => Ok(connection),
+    ///         _ => Err((ErrorKind::Client, "Redis has just started").into()),
+    ///     }
+    /// }
+    ///
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::open("redis://127.0.0.1")?;
+    /// let storage = RedisStorage::factory(move || connect(client.clone())).namespace("calls").build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn factory<F>(connect: impl Fn() -> F + Send + Sync + 'static) -> RedisBuilder
     where
         F: Future<Output = Result<MultiplexedConnection, RedisError>> + Send + 'static,

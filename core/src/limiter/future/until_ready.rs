@@ -17,6 +17,9 @@ use crate::{Cost, Hit, Key, Op, Strategy, Timer, Timestamp, WaitError};
 impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// Waits until a hit of cost 1 is admitted, and charges it.
     ///
+    /// Returns the verdict once the hit may proceed. The verdict of a strategy that delays hits still holds
+    /// [`after`](crate::Outcome::Allow), the delay that the storage gave; it is over by then.
+    ///
     /// ```
     /// # use core::time::Duration;
     /// # use traffik::{AsyncLimiter, Memory, TokenBucket, rate, runtime::Manual, storage::Local};
@@ -26,8 +29,8 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// # runtime.run(async {
     /// let limiter = AsyncLimiter::new(TokenBucket::new(rate!("1/s")), storage);
     /// let start = runtime.now();
-    /// limiter.until_ready("uplink", timer).await?; // at once
-    /// limiter.until_ready("uplink", timer).await?; // a second later
+    /// let _ = limiter.until_ready("uplink", timer).await?; // at once
+    /// let _ = limiter.until_ready("uplink", timer).await?; // a second later
     /// assert_eq!(runtime.now().since(start), Duration::from_secs(1));
     /// # Ok::<(), traffik::WaitError<traffik::storage::BackendError>>(())
     /// # })??;
@@ -44,11 +47,18 @@ impl<S: Strategy, M: AsyncStorage<S>> AsyncLimiter<S, M> {
     /// * **Duration.** There is no upper bound; use [`until_ready_within`](Self::until_ready_within), or a
     ///   timeout around this future. Each call takes as long as the storage does, so a storage without a
     ///   timeout can hold up the queue.
-    /// * **Drop.** A dropped future keeps no place, and the next one in the queue wakes at once. A future
-    ///   that is dropped during the delay of an admission lets those behind it in this process move up. It
-    ///   has charged nothing, with two exceptions. The first is a call on its way, which the store may yet
-    ///   charge. The second is the turn that is free once they have moved up, if the storage is not
-    ///   [local](AsyncStorage::is_local): its refund would have to be awaited, so it stays charged.
+    /// * **Drop.** A dropped future keeps no place, and the next one in the queue wakes at once. It leaves
+    ///   behind one of these:
+    ///   * Nothing, if it waited for its place or after a denial.
+    ///   * Perhaps a charge, if a call of the storage was on its way.
+    ///   * A free turn, if it waited for the delay of an admission, as a
+    ///     [`LeakyBucketQueue`](crate::LeakyBucketQueue) gives it. The waiters behind it in this process move
+    ///     up, so that the last turn becomes free. It is refunded if the storage is
+    ///     [local](AsyncStorage::is_local). On any other storage it stays charged, since a refund has to be
+    ///     awaited: the next hit of this process takes it if others still wait by then. Otherwise it is lost.
+    ///
+    ///   To lose no turn, let the future end, or take turns by [`check_n`](Self::check_n) and wait for
+    ///   them yourself.
     ///
     /// # Errors
     ///
