@@ -49,6 +49,7 @@ guide!(
 guide!(several, all(feature = "axum", feature = "tokio"));
 guide!(proxies, all(feature = "axum", feature = "tokio"));
 guide!(outgoing, all(feature = "manual", feature = "redis", feature = "reqwest", feature = "tower"));
+guide!(shared_calls, all(feature = "manual", feature = "redis", feature = "http", feature = "tokio"));
 guide!(tokens, all(feature = "axum", feature = "tokio"));
 guide!(websockets, all(feature = "axum", feature = "tokio", feature = "websocket"));
 guide!(testing, all(feature = "manual", feature = "axum", feature = "laws", feature = "tokio"));
