@@ -16,3 +16,4 @@ mod on_runtimes;
 mod plans;
 mod readme;
 mod scripts;
+mod shared_worker;
