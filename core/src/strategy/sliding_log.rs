@@ -329,7 +329,7 @@ mod tests {
     fn a_limit_above_the_room_is_refused_with_what_fits() {
         let error = SlidingLog::<8>::new(Rate::per_second(9)).unwrap_err();
         assert_eq!(error, StrategyError::LogTooSmall { limit: 9, entries: 8 });
-        assert!(error.to_string().starts_with("a log with room for 8 entries cannot hold a limit of 9: "));
+        assert!(error.to_string().starts_with("a log with room for 8 entries cannot hold a limit of 9; "));
         assert!(SlidingLog::<8>::new(Rate::UNLIMITED).is_ok());
         let twice = Ratio::new(2, 1).unwrap();
         assert_eq!(log("5/s").scaled(twice), Err(CapacityError { largest: 8 }));

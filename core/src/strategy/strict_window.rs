@@ -312,7 +312,7 @@ mod tests {
         for asked in [0, 5, u32::MAX] {
             assert_eq!(window.buckets(asked), Err(StrategyError::Buckets { asked, most: 4 }));
         }
-        let text = "a strict window with room for 4 buckets can count in 1 to 4 of them, not in 5";
+        let text = "a strict window with room for 4 buckets cannot count in 5; give 1 to 4";
         assert_eq!(window.buckets(5).unwrap_err().to_string(), text);
     }
 

@@ -147,9 +147,9 @@ mod tests {
         for (name, cure) in [
             ("post", "write POST"),
             ("Get", "write GET"),
-            ("*", "without methods"),
-            ("ANY", "without methods"),
-            ("all", "without methods"),
+            ("*", "leave the methods out"),
+            ("ANY", "leave the methods out"),
+            ("all", "leave the methods out"),
             ("GETT", "no such method"),
         ] {
             assert!(of(name).unwrap_err().to_string().contains(cure), "{name}");

@@ -63,6 +63,9 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
         let scope = it.profile.scope_of(request);
         match (identity, RequestChoices::ask(it, &settings, request)) {
             (MaybeAsync::Now(identity), Ok(Ok(choices))) => plan(settings, identity, choices, scope).into(),
+            (MaybeAsync::Now(identity), Ok(Err(stop))) => {
+                MaybePlan::Not(settings.stop(Some(&identity), stop))
+            }
             (identity, choices) => MaybePlan::Later(Box::pin(async move {
                 let identity = match identity.get().await {
                     Ok(identity) => counted(&settings, identity)?,
@@ -173,11 +176,18 @@ impl<S: Strategy, M: Send + 'static> RequestChoices<S, M> {
                 Ok(MaybeAsync::Now(class)),
                 Ok(MaybeAsync::Now(storage)),
             ) => Ok(Ok(Self { strategy, cost, class, storage })),
-            // An error waits as well: the answer of another function may be a refusal.
-            (strategy, cost, class, storage) => Err(Box::pin(async move {
-                let (strategy, cost) = (answer(strategy).await, answer(cost).await);
-                Self::of(strategy, cost, answer(class).await, answer(storage).await)
-            })),
+            // An error waits for the other answers, one of which may be a refusal.
+            (strategy, cost, class, storage)
+                if is_later(&strategy) || is_later(&cost) || is_later(&class) || is_later(&storage) =>
+            {
+                Err(Box::pin(async move {
+                    let (strategy, cost) = (answer(strategy).await, answer(cost).await);
+                    Self::of(strategy, cost, answer(class).await, answer(storage).await)
+                }))
+            }
+            (strategy, cost, class, storage) => {
+                Ok(Self::of(value(strategy), value(cost), value(class), value(storage)))
+            }
         }
     }
 
@@ -200,9 +210,24 @@ impl<S: Strategy, M: Send + 'static> RequestChoices<S, M> {
     }
 }
 
-/// Waits for the answer of a function of the request.
-async fn answer<T: Send>(asked: Result<MaybeAsync<T>, RequestError>) -> Result<T, RequestError> {
+/// The answer of a function of the request, which may have to be awaited.
+type Asked<T> = Result<MaybeAsync<Option<T>>, RequestError>;
+
+const fn is_later<T>(asked: &Asked<T>) -> bool {
+    matches!(asked, Ok(MaybeAsync::Later(_)))
+}
+
+/// Waits for an answer.
+async fn answer<T: Send>(asked: Asked<T>) -> Result<Option<T>, RequestError> {
     asked?.get().await
+}
+
+/// Returns an answer that is there.
+fn value<T>(asked: Asked<T>) -> Result<Option<T>, RequestError> {
+    match asked? {
+        MaybeAsync::Now(value) => Ok(value),
+        MaybeAsync::Later(_) => Ok(None),
+    }
 }
 
 /// Returns an identity that is counted, or the reason why there is no plan for it.

@@ -105,16 +105,19 @@ mod tests {
     fn bad_values_are_refused_with_what_would_be_right() {
         for value in ["", "soon", "0", "-1", "nan", "inf", "1e400", "1e-12", "5s", "0x5", "5,0"] {
             let error = reading(TTL, value).unwrap_err().to_string();
-            let expected = format!("{TTL} is {value:?}: give a number of seconds above 0, such as 5.0");
+            let expected = format!("{TTL} is {value:?}; give a number of seconds above 0, such as 5.0");
             assert_eq!(error, expected);
         }
         for value in ["", "-0.1", "NaN", "infinity", "never"] {
             let error = reading(BLOCKING_TIMEOUT, value).unwrap_err().to_string();
-            assert!(error.ends_with("give a number of seconds, not below 0, such as 2.0"), "{error}");
+            assert!(error.ends_with("; give a number of seconds of at least 0, such as 2.0"), "{error}");
         }
         for value in ["", "maybe", "2", "y", "truee"] {
             let error = reading(BLOCKING, value).unwrap_err().to_string();
-            assert!(error.ends_with("give true, yes or 1 to wait, or false, no or 0 not to"), "{error}");
+            assert!(
+                error.ends_with("; give true, yes or 1 to wait for a lock, or false, no or 0 not to wait"),
+                "{error}"
+            );
         }
     }
 

@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_ttl_of_zero_is_refused_with_what_would_be_right() {
         let error = Ttl::new(Duration::ZERO).unwrap_err();
-        assert!(error.to_string().starts_with("the TTL of a lock is 0ns: give a time above zero"), "{error}");
+        assert!(error.to_string().starts_with("the TTL of a lock is 0ns; give a time above zero"), "{error}");
         assert_eq!(BackendError::from(error).kind(), ErrorKind::Invalid);
     }
 

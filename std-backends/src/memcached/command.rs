@@ -241,10 +241,13 @@ mod tests {
     #[test]
     fn a_server_that_is_none_is_told_by_its_words() {
         for (answer, words) in [
-            ("VERSIONS\r\n", "the server sent an unexpected reply: \"VERSIONS\""),
+            (
+                "VERSIONS\r\n",
+                "the server sent an unexpected reply, \"VERSIONS\"; check that it is a memcached",
+            ),
             (
                 "HTTP/1.1 400 Bad Request\r\n",
-                "the server sent an unexpected reply: \"HTTP/1.1 400 Bad Request\"",
+                "the server sent an unexpected reply, \"HTTP/1.1 400 Bad Request\"; check that it is a memcached",
             ),
             ("ERROR Too many open connections\r\n", "ERROR Too many open connections"),
         ] {

@@ -355,8 +355,8 @@ mod tests {
         assert_eq!(new("99%"), Ok(()));
         let twice = Priority::new(window, [(Label(1), ratio("1/2")), (Label(1), ratio("1/3"))]);
         assert_eq!(twice, Err(StrategyError::DuplicatePriority(Label(1))));
-        let message = "priority 1 must leave 1/20 of a limit of 10, which is less than a cost of 1; a reserve \
-                       is 0 or at least 1";
+        let message = "priority 1 must leave 1/20 of a limit of 10, which is less than a cost of 1; give a \
+                       reserve of 0, or a larger one";
         assert_eq!(new("5%").unwrap_err().to_string(), message);
     }
 

@@ -298,7 +298,7 @@ mod tests {
         let uneven = new([(Label(1), Ratio::ONE), (Label(2), ratio("999999/1000000"))]);
         assert_eq!(uneven, StrategyError::TierTooLarge(Label(2), CapacityError { largest: 185_955_081 }));
         assert!(
-            uneven.to_string().starts_with("tier 2: this limit is too large to be counted exactly"),
+            uneven.to_string().starts_with("tier 2: the limit or burst is too large to be counted exactly"),
             "{uneven}"
         );
     }

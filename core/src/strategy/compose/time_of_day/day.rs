@@ -154,7 +154,9 @@ mod tests {
         assert!(Day::<2>::new(&[night, hours((6, 0), (22, 0))]).unwrap().is_whole());
         assert!(!Day::<2>::new(&[night, hours((6, 0), (21, 59))]).unwrap().is_whole());
         let evening = hours((20, 0), (22, 0));
-        assert_eq!(error(&[night, evening, evening]).to_string(), "3 hours are given; there is room for 2");
+        let text = "3 ranges of hours are given, but there is room for 2; give fewer, or make room by the length \
+                    of TimeOfDay";
+        assert_eq!(error(&[night, evening, evening]).to_string(), text);
     }
 
     #[test]
