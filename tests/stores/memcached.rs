@@ -324,7 +324,7 @@ fn what_cannot_be_is_told_before_anything_is_asked() {
         (of(&["a", "a:11211"]).build(), "named twice"),
         (of(&["localhost", "127.0.0.1"]).build(), "127.0.0.1:11211 is named twice"),
         (of(&["one=a", "other=A."]).build(), "a:11211 is named twice"),
-        (of(&["one=a", "one=b"]).build(), "two servers are called one"),
+        (of(&["one=a", "one=b"]).build(), "two servers are named one"),
         (of(&["a:99999"]).build(), "1 to 65535"),
         (of(&["a"]).connect_timeout(Duration::ZERO).build(), "5 s"),
         (of(&["a"]).namespace("a b").build(), "1 to 64 letters"),

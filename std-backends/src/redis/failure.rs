@@ -133,6 +133,7 @@ pub(super) fn words(error: &RedisError) -> String {
     match (error.kind(), error.code(), detail) {
         (Kind::Client, _, Some(detail)) if name == NOT_SENT => format!("{detail}; {NOT_SENT}"),
         (Kind::InvalidClientConfig, ..) => invalid_config(error),
+        (Kind::AuthenticationFailed, ..) => error.category().to_owned(),
         (_, Some("ERR"), Some(detail)) => detail.to_owned(),
         (_, Some(code), Some(detail)) => format!("{code} {detail}"),
         (Kind::Io, ..) if error.is_timeout() => "no answer in time".to_owned(),
