@@ -17,7 +17,7 @@ use crate::ratio::{Ratio, RatioError};
 ///     CostBased::new(rate!("4/s")).burst(8)?.floor(floor.parse()?)
 /// }
 /// assert!(made("50%").is_ok());
-/// assert_eq!(made("0"), Err(StrategyError::CostBasedFloor("0".parse()?)));
+/// assert!(matches!(made("0"), Err(StrategyError::CostBasedFloor(_))));
 /// assert_eq!(made("half").unwrap_err().to_string(), "this is not a ratio; write 3, 3/2, 1.5 or 50%");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
