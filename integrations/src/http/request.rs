@@ -220,9 +220,9 @@ pub(crate) enum FixedOr<T> {
     Awaited(Arc<dyn Fn(RequestParts<'_>) -> BoxFuture<'static, Result<T, RequestError>> + Send + Sync>),
 }
 
-/// A value, or the future of it.
+/// The value of a function of the request or its error, or the future of either.
 pub(crate) enum MaybeAsync<T> {
-    Now(T),
+    Now(Result<T, RequestError>),
     Later(BoxFuture<'static, Result<T, RequestError>>),
 }
 
@@ -245,16 +245,16 @@ impl<T> FixedOr<T> {
     }
 
     /// Calls the function with this request; `None` if the value is fixed.
-    pub(crate) fn ask(&self, request: RequestParts<'_>) -> Result<MaybeAsync<Option<T>>, RequestError>
+    pub(crate) fn ask(&self, request: RequestParts<'_>) -> MaybeAsync<Option<T>>
     where
         T: Send + 'static,
     {
         match self {
-            Self::Fixed(_) => Ok(MaybeAsync::Now(None)),
-            Self::Function(function) => function(request).map(|value| MaybeAsync::Now(Some(value))),
+            Self::Fixed(_) => MaybeAsync::Now(Ok(None)),
+            Self::Function(function) => MaybeAsync::Now(function(request).map(Some)),
             Self::Awaited(function) => {
                 let answer = function(request);
-                Ok(MaybeAsync::Later(Box::pin(async move { answer.await.map(Some) })))
+                MaybeAsync::Later(Box::pin(async move { answer.await.map(Some) }))
             }
         }
     }
@@ -272,7 +272,7 @@ impl<T: Send> MaybeAsync<T> {
     /// Waits for the value.
     pub(crate) async fn get(self) -> Result<T, RequestError> {
         match self {
-            Self::Now(value) => Ok(value),
+            Self::Now(value) => value,
             Self::Later(answer) => answer.await,
         }
     }

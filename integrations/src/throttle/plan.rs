@@ -10,7 +10,7 @@ use super::profile::Scope;
 use super::rejection::Cause;
 use super::settings::ThrottleSettings;
 use crate::http::request::RequestError;
-use crate::identify::{ClientKey, Identity};
+use crate::identify::ClientKey;
 
 /// The plan for one request.
 pub(crate) struct Plan<S: Strategy, M> {
@@ -135,11 +135,11 @@ impl<S: Strategy> ThrottleSettings<S> {
         Skipped { reason: SkipReason::NotCounted(Origin::Exempt), enforced: self.enforcement.holds_for_all() }
     }
 
-    /// Returns the skip of a request because of an error. `client` is its identity, if that is known.
-    pub(super) fn stop(&self, client: Option<&Identity>, stop: RequestError) -> Skipped {
+    /// Returns the skip of a request because of an error. `client` is its client, if that is known.
+    pub(super) fn stop(&self, client: Option<&ClientKey>, stop: RequestError) -> Skipped {
         let enforced = match client {
-            Some(Identity::Key(client)) => self.enforcement.holds_for(client),
-            _ => self.enforcement.holds_for_all(),
+            Some(client) => self.enforcement.holds_for(client),
+            None => self.enforcement.holds_for_all(),
         };
         Skipped { reason: SkipReason::Error(stop), enforced }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use traffik_core::storage::{AsyncStorage, BackendError, BoxFuture, Reply, WaitQueue};
+use traffik_core::storage::{AsyncStorage, BackendError, Reply, WaitQueue};
 use traffik_core::{Class, ErasedKey, ErrorKind, Hit, Op, Origin, Strategy, Timestamp};
 
 use super::handle::{Throttle, ThrottleInner};
@@ -10,7 +10,7 @@ use super::plan::{MaybePlan, Plan, PlanResult, Skipped};
 use super::profile::{Identifier, IdentityMemo, Scope};
 use super::settings::ThrottleSettings;
 use crate::http::request::{MaybeAsync, RequestError, RequestParts};
-use crate::identify::Identity;
+use crate::identify::{ClientKey, Identity};
 use crate::rules::Applicability;
 
 impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
@@ -48,37 +48,29 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Throttle<S, M> {
             && settings.are_fixed()
         {
             let identity = it.profile.anonymous.applied_to(identifier.identify(request));
-            return plan(settings, identity, RequestChoices::default(), it.profile.scope_of(request)).into();
+            let scope = it.profile.scope_of(request);
+            let planned = client(&settings, Ok(identity))
+                .and_then(|client| plan(settings, client, RequestChoices::default(), scope));
+            return planned.into();
         }
-        // The identity comes first: a client that is exempt or refused costs no other function of the
-        // request, and a failure of another one never admits a client that is refused.
+        // The identity comes first: for a client that is exempt or refused no other function of the request
+        // is called, and a failure of another one never admits a client that is refused.
         let identity = match it.profile.identity(request, memo) {
-            Ok(MaybeAsync::Now(identity)) => match counted(&settings, identity) {
-                Ok(identity) => MaybeAsync::Now(identity),
+            MaybeAsync::Now(identity) => match client(&settings, identity) {
+                Ok(client) => Ok(client),
                 Err(skipped) => return MaybePlan::Not(skipped),
             },
-            Ok(later) => later,
-            Err(stop) => return MaybePlan::Not(settings.stop(None, stop)),
+            MaybeAsync::Later(identity) => Err(identity),
         };
         let scope = it.profile.scope_of(request);
         match (identity, RequestChoices::ask(it, &settings, request)) {
-            (MaybeAsync::Now(identity), Ok(Ok(choices))) => plan(settings, identity, choices, scope).into(),
-            (MaybeAsync::Now(identity), Ok(Err(stop))) => {
-                MaybePlan::Not(settings.stop(Some(&identity), stop))
-            }
+            (Ok(client), MaybeAsync::Now(choices)) => chosen(settings, client, choices, scope).into(),
             (identity, choices) => MaybePlan::Later(Box::pin(async move {
-                let identity = match identity.get().await {
-                    Ok(identity) => counted(&settings, identity)?,
-                    Err(stop) => return Err(settings.stop(None, stop)),
+                let client = match identity {
+                    Ok(client) => client,
+                    Err(later) => client(&settings, later.await)?,
                 };
-                let choices = match choices {
-                    Ok(choices) => choices,
-                    Err(awaited) => awaited.await,
-                };
-                match choices {
-                    Ok(choices) => plan(settings, identity, choices, scope),
-                    Err(stop) => Err(settings.stop(Some(&identity), stop)),
-                }
+                chosen(settings, client, choices.get().await, scope)
             })),
         }
     }
@@ -156,86 +148,72 @@ impl<S: Strategy, M> Default for RequestChoices<S, M> {
     }
 }
 
-/// The choices, or the error of a function of the request.
-type ChoicesResult<S, M> = Result<RequestChoices<S, M>, RequestError>;
-
 impl<S: Strategy, M: Send + 'static> RequestChoices<S, M> {
-    /// Calls all functions of the request. If one fails and another one refuses, the request is refused: a
-    /// failure may let it pass.
+    /// Calls all functions of the request.
     fn ask(
         it: &ThrottleInner<S, M>,
         settings: &ThrottleSettings<S>,
         request: RequestParts<'_>,
-    ) -> Result<ChoicesResult<S, M>, BoxFuture<'static, ChoicesResult<S, M>>> {
+    ) -> MaybeAsync<Self> {
         let (strategy, cost) = (settings.strategy.ask(request), settings.cost.ask(request));
         let (class, storage) = (settings.class.ask(request), it.storage.ask(request));
         match (strategy, cost, class, storage) {
             (
-                Ok(MaybeAsync::Now(strategy)),
-                Ok(MaybeAsync::Now(cost)),
-                Ok(MaybeAsync::Now(class)),
-                Ok(MaybeAsync::Now(storage)),
-            ) => Ok(Ok(Self { strategy, cost, class, storage })),
-            // An error waits for the other answers, one of which may be a refusal.
-            (strategy, cost, class, storage)
-                if is_later(&strategy) || is_later(&cost) || is_later(&class) || is_later(&storage) =>
-            {
-                Err(Box::pin(async move {
-                    let (strategy, cost) = (answer(strategy).await, answer(cost).await);
-                    Self::of(strategy, cost, answer(class).await, answer(storage).await)
-                }))
-            }
-            (strategy, cost, class, storage) => {
-                Ok(Self::of(value(strategy), value(cost), value(class), value(storage)))
-            }
+                MaybeAsync::Now(strategy),
+                MaybeAsync::Now(cost),
+                MaybeAsync::Now(class),
+                MaybeAsync::Now(storage),
+            ) => MaybeAsync::Now(Self::of(strategy, cost, class, storage)),
+            (strategy, cost, class, storage) => MaybeAsync::Later(Box::pin(async move {
+                let (strategy, cost) = (strategy.get().await, cost.get().await);
+                Self::of(strategy, cost, class.get().await, storage.get().await)
+            })),
         }
     }
 
-    /// Returns all choices, or the first refusal, or else the first failure.
+    /// Returns all choices, or the first refusal, or else the first failure: a failure may let the request
+    /// pass, so it never takes the place of a refusal.
     fn of(
         strategy: Result<Option<S>, RequestError>,
         cost: Result<Option<S::Cost>, RequestError>,
         class: Result<Option<Class>, RequestError>,
         storage: Result<Option<M>, RequestError>,
     ) -> Result<Self, RequestError> {
-        match (strategy, cost, class, storage) {
-            (Ok(strategy), Ok(cost), Ok(class), Ok(storage)) => Ok(Self { strategy, cost, class, storage }),
-            (strategy, cost, class, storage) => {
-                let errors = [strategy.err(), cost.err(), class.err(), storage.err()].into_iter().flatten();
-                // The least of booleans is false, and of equal ones the first is returned.
-                let error = errors.min_by_key(|error| !matches!(error, RequestError::Refused(_)));
-                Err(error.unwrap_or_else(|| nothing_fixed().into()))
+        let errors =
+            [strategy.as_ref().err(), cost.as_ref().err(), class.as_ref().err(), storage.as_ref().err()];
+        for error in errors.into_iter().flatten() {
+            if let RequestError::Refused(refusal) = error {
+                return Err(RequestError::Refused(refusal.clone()));
             }
         }
+        Ok(Self { strategy: strategy?, cost: cost?, class: class?, storage: storage? })
     }
 }
 
-/// The answer of a function of the request, which may have to be awaited.
-type Asked<T> = Result<MaybeAsync<Option<T>>, RequestError>;
-
-const fn is_later<T>(asked: &Asked<T>) -> bool {
-    matches!(asked, Ok(MaybeAsync::Later(_)))
-}
-
-/// Waits for an answer.
-async fn answer<T: Send>(asked: Asked<T>) -> Result<Option<T>, RequestError> {
-    asked?.get().await
-}
-
-/// Returns an answer that is there.
-fn value<T>(asked: Asked<T>) -> Result<Option<T>, RequestError> {
-    match asked? {
-        MaybeAsync::Now(value) => Ok(value),
-        MaybeAsync::Later(_) => Ok(None),
-    }
-}
-
-/// Returns an identity that is counted, or the reason why there is no plan for it.
-fn counted<S: Strategy>(settings: &ThrottleSettings<S>, identity: Identity) -> Result<Identity, Skipped> {
+/// Returns the client of an identity, or the reason why there is no plan for it.
+#[inline(always)]
+fn client<S: Strategy>(
+    settings: &ThrottleSettings<S>,
+    identity: Result<Identity, RequestError>,
+) -> Result<ClientKey, Skipped> {
     match identity {
-        Identity::Key(_) => Ok(identity),
-        Identity::Exempt => Err(settings.exempt()),
-        Identity::Refused(refusal) => Err(settings.stop(None, refusal.into())),
+        Ok(Identity::Key(client)) => Ok(client),
+        Ok(Identity::Exempt) => Err(settings.exempt()),
+        Ok(Identity::Refused(refusal)) => Err(settings.stop(None, refusal.into())),
+        Err(error) => Err(settings.stop(None, error)),
+    }
+}
+
+/// Returns the plan for the choices of a request, if no function failed.
+fn chosen<S: Strategy, M>(
+    settings: Arc<ThrottleSettings<S>>,
+    client: ClientKey,
+    choices: Result<RequestChoices<S, M>, RequestError>,
+    scope: Option<Scope>,
+) -> PlanResult<S, M> {
+    match choices {
+        Ok(choices) => plan(settings, client, choices, scope),
+        Err(error) => Err(settings.stop(Some(&client), error)),
     }
 }
 
@@ -243,20 +221,15 @@ fn counted<S: Strategy>(settings: &ThrottleSettings<S>, identity: Identity) -> R
 #[inline(always)]
 fn plan<S: Strategy, M>(
     settings: Arc<ThrottleSettings<S>>,
-    identity: Identity,
+    client: ClientKey,
     choices: RequestChoices<S, M>,
     scope: Option<Scope>,
 ) -> PlanResult<S, M> {
     let RequestChoices { strategy, cost, class, storage } = choices;
-    let client = match identity {
-        Identity::Key(client) => client,
-        Identity::Exempt => return Err(settings.exempt()),
-        Identity::Refused(refusal) => return Err(settings.stop(None, refusal.into())),
-    };
     let cost = cost.or(settings.cost.fixed().copied());
     let class = class.or(settings.class.fixed().copied()).unwrap_or_default();
     let Some(cost) = cost else {
-        return Err(settings.stop(Some(&Identity::Key(client)), nothing_fixed().into()));
+        return Err(settings.stop(Some(&client), nothing_fixed().into()));
     };
     let enforced = settings.enforcement.holds_for(&client);
     let hit = Hit::new(cost).with_class(class);

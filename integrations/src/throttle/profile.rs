@@ -161,26 +161,28 @@ impl Profile {
         &self,
         request: RequestParts<'_>,
         memo: Option<&IdentityMemo>,
-    ) -> Result<MaybeAsync<Identity>, RequestError> {
+    ) -> MaybeAsync<Identity> {
         // A set passes its memo before the request's extensions can be written to, so the memo comes first.
         if let Some(cache) = self.cache {
             let before = || request.extensions.get::<IdentityMemo>();
             let found = memo.and_then(|memo| memo.find(cache)).or_else(|| before()?.find(cache));
             if let Some(identity) = found {
-                return Ok(MaybeAsync::Now(identity.clone()));
+                return MaybeAsync::Now(Ok(identity.clone()));
             }
         }
         let anonymous = self.anonymous;
-        Ok(match &self.identifier {
+        match &self.identifier {
             Identifier::Now(identifier) => {
-                MaybeAsync::Now(anonymous.applied_to(identifier.identify(request)))
+                MaybeAsync::Now(Ok(anonymous.applied_to(identifier.identify(request))))
             }
-            Identifier::Function(function) => MaybeAsync::Now(anonymous.applied_to(function(request)?)),
+            Identifier::Function(function) => {
+                MaybeAsync::Now(function(request).map(|it| anonymous.applied_to(it)))
+            }
             Identifier::Later(function) => {
                 let identity = function(request);
                 MaybeAsync::Later(Box::pin(async move { identity.await.map(|it| anonymous.applied_to(it)) }))
             }
-        })
+        }
     }
 
     /// Returns the scope of a request.
