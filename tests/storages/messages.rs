@@ -13,34 +13,8 @@ mod swaps;
 mod throttles;
 mod wrappers;
 
-use std::fmt::Display;
-
 use traffik_test_support::golden::golden;
-
-/// The text of the golden: sections of calls, with the message of each.
-#[derive(Default)]
-struct Messages(String);
-
-impl Messages {
-    fn section(&mut self, title: &str) {
-        let gap = if self.0.is_empty() { "" } else { "\n" };
-        self.0.push_str(&format!("{gap}# {title}\n\n"));
-    }
-
-    /// Adds the message of a call that must fail.
-    #[track_caller]
-    fn refused<T, E: Display>(&mut self, call: &str, result: Result<T, E>) {
-        match result {
-            Ok(_) => panic!("{call} did not fail"),
-            Err(error) => self.line(call, &error),
-        }
-    }
-
-    fn line(&mut self, call: &str, message: &dyn Display) {
-        let call = call.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.0.push_str(&format!("{call}\n    => {message}\n"));
-    }
-}
+use traffik_test_support::messages::Messages;
 
 /// Adds the message of each expression, beside its source.
 macro_rules! refused {
@@ -62,5 +36,5 @@ fn every_message_is_as_it_was_last_read() {
     swaps::provoke(&mut messages);
     stores::provoke(&mut messages);
     throttles::provoke(&mut messages);
-    golden("tests/storages/golden", "messages", &messages.0);
+    golden("tests/storages/golden", "messages", messages.text());
 }

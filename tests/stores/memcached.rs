@@ -3,7 +3,7 @@
 mod agrees;
 mod client;
 mod clocks;
-mod connections;
+pub(crate) mod connections;
 mod duties;
 mod faults;
 mod golden;

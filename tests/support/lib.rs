@@ -19,6 +19,7 @@ pub mod golden;
 pub mod granting;
 pub mod ledger;
 pub mod limited;
+pub mod messages;
 pub mod program;
 pub mod servers;
 pub mod sharded;

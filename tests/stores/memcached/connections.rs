@@ -275,8 +275,8 @@ fn a_pool_settles_for_the_connections_it_gets() {
     });
 }
 
-/// A server that says it is another one: `version` is answered, and nothing else.
-fn old_server(version: &'static str) -> SocketAddr {
+/// A server that answers each line with the same words, but `version` with a version of its own.
+pub(crate) fn server_with(version: &'static str, words: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // Ends with the process.
@@ -284,8 +284,8 @@ fn old_server(version: &'static str) -> SocketAddr {
         for stream in listener.incoming().map_while(Result::ok) {
             std::thread::spawn(move || {
                 for line in BufReader::new(&stream).lines().map_while(Result::ok) {
-                    let answer =
-                        if line == "version" { format!("VERSION {version}") } else { "ERROR".to_owned() };
+                    let is_version = line.starts_with("version");
+                    let answer = if is_version { format!("VERSION {version}") } else { words.to_owned() };
                     let _ = (&stream).write_all(format!("{answer}\r\n").as_bytes());
                 }
             });
@@ -297,7 +297,7 @@ fn old_server(version: &'static str) -> SocketAddr {
 #[test]
 fn a_server_that_is_too_old_is_named() {
     run(async {
-        let address = old_server("1.4.39");
+        let address = server_with("1.4.39", "ERROR");
         let limiter = AsyncLimiter::new(window(), at(address).build().unwrap());
         let told = format!(
             "memcached at {address}: memcached 1.4.39 is too old; use 1.6 or later; nothing was \

@@ -1,6 +1,5 @@
 //! Memcached: servers that refuse or do not answer, and the lines that a storage writes.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 
 use traffik::lock::{Lock, Ttl};
@@ -12,6 +11,7 @@ use traffik_test_support::servers::{Memcached, Redis};
 
 use super::Messages;
 use crate::lines::Lines;
+use crate::memcached::connections::server_with;
 
 fn servers(addresses: &[SocketAddr]) -> MemcachedBuilder<Tokio> {
     MemcachedStorage::servers(Tokio, addresses.iter().map(ToString::to_string)).namespace("f")
@@ -38,25 +38,6 @@ pub(super) async fn provoke(messages: &mut Messages) {
     lines(messages).await;
 }
 
-/// A server that answers each line with the same words, but `version` with a version of its own.
-fn server(version: &'static str, words: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    // Ends with the process.
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || {
-                for line in BufReader::new(&stream).lines().map_while(Result::ok) {
-                    let is_version = line.starts_with("version");
-                    let answer = if is_version { format!("VERSION {version}") } else { words.to_owned() };
-                    let _ = (&stream).write_all(format!("{answer}\r\n").as_bytes());
-                }
-            });
-        }
-    });
-    address
-}
-
 async fn refusals(messages: &mut Messages) {
     messages.section("Memcached: servers that refuse");
     let mut gone = Memcached::start();
@@ -70,7 +51,7 @@ async fn refusals(messages: &mut Messages) {
         ("the server asks for a password", "1.6.40", "CLIENT_ERROR unauthenticated"),
         ("the server answers nonsense", "1.6.40", "HTTP/1.1 400 Bad Request"),
     ] {
-        let address = server(version, words);
+        let address = server_with(version, words);
         messages.place(address, "HOST:PORT");
         messages.refused(situation, check(address).await);
     }
@@ -125,7 +106,7 @@ async fn lines(messages: &mut Messages) {
         let _ = count.check(&limits, "alice").await;
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    messages.lines("the server was down for a while", &log);
+    super::lines(messages, "the server was down for a while", &log);
     let (three, log) = ([(); 3].map(|()| Memcached::start()), Lines::default());
     let addresses = three.each_ref().map(|server| server.address());
     for address in addresses {
@@ -133,5 +114,5 @@ async fn lines(messages: &mut Messages) {
     }
     storage(servers(&addresses[..2]), &Lines::default()).ready().await.unwrap();
     storage(servers(&addresses), &log).ready().await.unwrap();
-    messages.lines("another instance names other servers", &log);
+    super::lines(messages, "another instance names other servers", &log);
 }

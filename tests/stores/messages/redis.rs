@@ -277,17 +277,17 @@ async fn lines(messages: &mut Messages) {
         let _ = count.check(&limits, "alice").await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    messages.lines("the server was down for a while", &log);
+    super::lines(messages, "the server was down for a while", &log);
     let log = Lines::default();
     let limits = limiter(storage(RedisStorage::url(&redis.url()).unwrap(), &log));
     redis.command(&["SET", "f:{alice}", "no state"]);
     let _ = limits.check("alice").await.unwrap();
-    messages.lines("another program wrote to the key", &log);
+    super::lines(messages, "another program wrote to the key", &log);
     let policy = ["maxmemory-policy", "allkeys-lru"];
     let evicting = Redis::options().config(&["maxmemory", "8mb"]).config(&policy).start();
     messages.place(evicting.address(), "HOST:PORT");
     let log = Lines::default();
     let limits = limiter(storage(RedisStorage::url(&evicting.url()).unwrap(), &log));
     let _ = limits.check("alice").await.unwrap();
-    messages.lines("the server may evict keys", &log);
+    super::lines(messages, "the server may evict keys", &log);
 }
