@@ -162,7 +162,7 @@ impl<S: Strategy> Faulty<S> {
         let answer = move |store: &Store<S>| {
             let answer = course.takes_effect.then(|| call(store));
             match (course.fails, answer) {
-                (Some(kind), _) => Err(BackendError::new(kind, "the store is told to fail")),
+                (Some(kind), _) => Err(BackendError::new(kind, "the store fails on demand")),
                 (None, Some(Reply::Ready(Some(answer)))) => answer,
                 (None, _) => unreachable!("a local store answers at once"),
             }

@@ -3,8 +3,8 @@
 //!
 //! Each server listens on a free port of the loopback interface, has a fresh directory, and ends with its
 //! value, or with the test program if that is killed. `scripts/install redis-server=redis-server
-//! memcached=memcached nginx=nginx` installs them. Waits poll and are bounded: whatever has not come by then panics and
-//! says what it waited for.
+//! memcached=memcached nginx=nginx` installs them. Waits poll and are bounded: one that is over panics, and
+//! says what was to come.
 
 mod cluster;
 mod directory;

@@ -115,7 +115,7 @@ fn a_store_that_fails_is_answered_as_the_policy_says() {
     assert_eq!(failing(|policy| policy.on_error(WsOnError::Allow)), ["a", "b", "c"]);
     assert_eq!(
         failing(|policy| policy.on_error(WsOnError::Raise)),
-        ["a", "raised: the store is told to fail", "c"]
+        ["a", "raised: the store fails on demand", "c"]
     );
     let closed = failing(|policy| policy.action(WsAction::Close));
     assert_eq!(closed, ["a", "close 1013 temporarily unavailable", "end"]);
@@ -135,13 +135,13 @@ fn a_store_that_fails_is_answered_as_the_policy_says() {
     assert_eq!(asked_later, ["a", "b", "c"]);
     let raised_later =
         failing(|policy| policy.on_error(WsOnError::ask_failure_async(|_| async { WsErrorAction::Raise })));
-    assert_eq!(raised_later, ["a", "raised: the store is told to fail", "c"]);
+    assert_eq!(raised_later, ["a", "raised: the store fails on demand", "c"]);
     // A function that does not answer for as long as a message may wait has not answered.
     let never = failing(|policy| policy.on_error(WsOnError::ask_failure_async(|_| std::future::pending())));
     assert_eq!((never[0].as_str(), json(&never[1])["retry_after"].as_u64()), ("a", Some(1)));
     // If the policy says nothing, the throttle does.
     assert_eq!(failing_with(OnError::Allow, |policy| policy), ["a", "b", "c"]);
-    let raised = ["a", "raised: the store is told to fail", "c"];
+    let raised = ["a", "raised: the store fails on demand", "c"];
     assert_eq!(failing_with(OnError::Raise, |policy| policy), raised);
     assert_eq!(failing_with(OnError::Allow, |policy| policy.on_error(WsOnError::Raise)), raised);
     let five = OnError::ThrottleFor(Duration::from_secs(5));

@@ -237,7 +237,7 @@ proptest! {
         let ((limit, named), (other, renamed)) = (regions(rate, parts[0], spill[0]), regions(other, parts[1], spill[1]));
         let unnamed = Regions::<4>::new(other.rate(), &[]).unwrap().spill(spill[1]);
         let asks_for_itself = |rule: &RegionRule| rule.shares.first().is_some_and(|(label, _)| *label == 0);
-        // The use of a region while it was not named cannot be told apart from that of others.
+        // The use of a region while it was not named cannot be separated from that of others.
         if asks_for_itself(&renamed) && !asks_for_itself(&named) {
             return Ok(());
         }

@@ -85,7 +85,7 @@ fn listeners_and_those_who_are_refused_learn_which_node_failed_and_of_what() {
         refused.to_string(),
         "the circuit breaker store for node 0 is open; it passes the next call at 1.000000 s on its clock"
     );
-    assert_eq!(refused.source().unwrap().to_string(), "the store is told to fail");
+    assert_eq!(refused.source().unwrap().to_string(), "the store fails on demand");
     assert!(refused.source().unwrap().source().is_none(), "each cause is named once");
 
     let open = BreakerState::Open(runtime.now() + SECOND);
@@ -94,7 +94,7 @@ fn listeners_and_those_who_are_refused_learn_which_node_failed_and_of_what() {
         let nodes = breaker.nodes().into_iter();
         nodes.map(|(node, state, cause)| (node, state, cause.map(|it| it.to_string()))).collect()
     };
-    let cause = Some("the store is told to fail".to_owned());
+    let cause = Some("the store fails on demand".to_owned());
     assert_eq!(nodes(&breaker), [(name(0), open, cause), (name(1), BreakerState::Closed, None)]);
 
     runtime.advance(SECOND);
@@ -102,7 +102,7 @@ fn listeners_and_those_who_are_refused_learn_which_node_failed_and_of_what() {
     assert!(ask(0).unwrap().is_allowed());
     assert_eq!(nodes(&breaker), [0, 1].map(|at| (name(at), BreakerState::Closed, None)));
     let lines = [
-        "was closed and is open until 1.000000 s on its clock: the store is told to fail",
+        "was closed and is open until 1.000000 s on its clock: the store fails on demand",
         "was open until 1.000000 s on its clock and is half-open",
         "was half-open and is closed",
     ];
@@ -165,7 +165,7 @@ fn what_is_forced_is_forced_for_all_nodes_and_for_those_that_come_later() {
     breaker.force_close();
     store.at(2).always(before(ErrorKind::Unavailable));
     for _ in 0..5 {
-        assert_eq!(ask(later[0]).unwrap_err().to_string(), "the store is told to fail");
+        assert_eq!(ask(later[0]).unwrap_err().to_string(), "the store fails on demand");
     }
     assert_eq!(breaker.state(), BreakerState::ForcedClosed);
     breaker.release();
@@ -185,7 +185,7 @@ fn a_breaker_forgets_the_nodes_that_leave() {
         node.always(before(ErrorKind::Unavailable));
         store.replace(0, &format!("10.0.0.1:{number}"), node);
         let asked = (0..3).map(|_| check(&runtime, &storage, 0).unwrap_err().to_string());
-        assert_eq!(asked.filter(|it| it == "the store is told to fail").count(), 2, "it is new");
+        assert_eq!(asked.filter(|it| it == "the store fails on demand").count(), 2, "it is new");
         assert_eq!(breaker.nodes().len(), 1);
     }
     assert_eq!(breaker.refused(), 10_000, "in all");

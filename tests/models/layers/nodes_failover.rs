@@ -93,7 +93,7 @@ fn the_fallback_decides_on_the_keys_of_one_node_and_what_it_admitted_comes_home_
     }
     assert_eq!((limits.storage().is_away(), limits.storage().dropped_entries()), (false, 0));
     let expected = [
-        "the primary storage at node 0 failed, and the fallback decides: the store is told to fail",
+        "the primary storage at node 0 failed, and the fallback decides: the store fails on demand",
         "the primary storage at node 0 answers again, and decides",
     ];
     assert_eq!(*heard.lock().unwrap(), expected);

@@ -9,16 +9,16 @@ use super::wait::SOON;
 
 pub type Nginx = Server<NginxOptions>;
 
-/// How it is set up: the lines of its server.
+/// The lines of its block `server`.
 pub struct NginxOptions {
     server: String,
 }
 
-/// Where it tells its process.
+/// The path that answers with the id of the process.
 const PROCESS: &str = "/process-of-nginx";
 
 impl Nginx {
-    /// Starts it with these lines in its block `server`, such as a `location`.
+    /// Starts it with these lines in that block, such as a `location`.
     pub fn start(server: &str) -> Self {
         Server::launch(NginxOptions { server: server.to_owned() })
     }
@@ -34,7 +34,7 @@ impl Program for NginxOptions {
     }
 
     fn arguments(&self, _: u16) -> Vec<String> {
-        // All its files lie in its directory; until it has read the configuration it logs there as well.
+        // All its files lie in its directory.
         ["-p", ".", "-e", "stderr", "-c", "nginx.conf"].map(str::to_owned).to_vec()
     }
 
@@ -44,8 +44,8 @@ impl Program for NginxOptions {
         // One process, so that the one that answers is the one that was started.
         let text = format!(
             "daemon off;\nmaster_process off;\npid nginx.pid;\nevents {{}}\nhttp {{\n    access_log off;\n\
-             {folders}    server {{\n        listen 127.0.0.1:{port};\n        location = {PROCESS} {{ return \
-             200 $pid; }}\n        {}\n    }}\n}}\n",
+             {folders}    server {{\n        listen 127.0.0.1:{port};\n        \
+             location = {PROCESS} {{ return 200 $pid; }}\n        {}\n    }}\n}}\n",
             self.server
         );
         std::fs::write(directory.join("nginx.conf"), text).unwrap();

@@ -6,8 +6,9 @@ use super::wait::{SOON, until};
 
 /// Waits until this process can see that every connection it had to this port is closed.
 ///
-/// A busy system delivers the end of a connection late: a server can have answered the command that closed it,
-/// or have exited, before the client can see that. A call sent in between is lost, and its outcome unknown.
+/// A busy system delivers the end of a connection late: a server can have answered the command that closed
+/// it, or have exited, before the client can see that. A call sent in between is lost, and its outcome
+/// unknown.
 pub(super) fn until_closed(port: u16) {
     until(SOON, "this process sees that its connections are closed", || !is_open(port));
 }
