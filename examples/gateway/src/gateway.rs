@@ -7,13 +7,13 @@ use tokio::sync::watch::Sender;
 use traffik::DeniedKey;
 use traffik::web::Tally;
 
-use crate::echo::Echo;
-use crate::events::Events;
-use crate::options::Options;
-use crate::plan::{CommonSettings, ThrottlePlan};
-use crate::stores::Stores;
-use crate::throttles::{Pipeline, PipelineBuilder, ThrottleControl};
-use crate::upstream::Upstream;
+use crate::admin::events::Events;
+use crate::config::options::Options;
+use crate::limits::plan::{CommonSettings, ThrottlePlan};
+use crate::proxy::echo::Echo;
+use crate::proxy::upstream::Upstream;
+use crate::stores::store::Stores;
+use crate::throttles::pipeline::{Pipeline, PipelineBuilder, ThrottleControl};
 
 /// The state that all requests share.
 pub(crate) struct Gateway {

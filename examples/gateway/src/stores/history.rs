@@ -3,10 +3,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::denied_clients::DeniedClients;
-use crate::keys::KeySpec;
-use crate::limit::Limit;
-use crate::plan::ThrottlePlan;
+use crate::limits::keys::KeySpec;
+use crate::limits::limit::Limit;
+use crate::limits::plan::ThrottlePlan;
+use crate::throttles::denied_clients::DeniedClients;
 
 /// The record of a throttle, kept for the throttle that may replace it.
 #[derive(Clone)]

@@ -10,12 +10,12 @@ use traffik::runtime::Tokio;
 use traffik::web::{ClassHeaders, Networks};
 use traffik::{MemcachedStorage, Rate};
 
-use crate::config;
-use crate::keys::KeySpec;
-use crate::parameters::PositiveDuration;
-use crate::plain::message;
-use crate::plan::{CommonSettings, Headers, OnErrorSpec, StorageSpec, ThrottlePlan, server};
-use crate::spec::{self, Spec};
+use crate::config::file;
+use crate::limits::keys::KeySpec;
+use crate::limits::parameters::PositiveDuration;
+use crate::limits::plain::message;
+use crate::limits::plan::{CommonSettings, Headers, OnErrorSpec, StorageSpec, ThrottlePlan, server};
+use crate::limits::spec::{self, Spec};
 
 /// A reverse proxy that rate-limits the requests it forwards.
 #[derive(Clone, Parser)]
@@ -244,7 +244,7 @@ impl Options {
     /// Returns the throttles to build, from the file if `--config` names one, else from the command line.
     pub(crate) fn plans(&self) -> Result<Vec<ThrottlePlan>, String> {
         match &self.config {
-            Some(path) => config::read(path),
+            Some(path) => file::read(path),
             None => Ok(vec![ThrottlePlan {
                 uid: "gateway".to_owned(),
                 names: (1..=self.rate.len()).map(|number| format!("rate-{number}")).collect(),

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use traffik::storage::BoxFuture;
 use traffik::web::PeerAddress;
 
-use crate::echo::Echo;
+use crate::proxy::echo::Echo;
 use crate::response::{GatewayResponse, text};
 
 /// The service that forwards requests to a server, or answers 200 "ok" without one.

@@ -17,10 +17,10 @@ use traffik::storage::{AsyncStorage, BoxFuture};
 use traffik::web::{ClientKey, Tally, Throttle, WsAction, WsError, WsPolicy, WsThrottle};
 use traffik::{Class, Strategy};
 
-use crate::limit::{AnyLimit, Limit};
-use crate::options::{Options, WsActionOption};
+use crate::config::options::{Options, WsActionOption};
+use crate::limits::limit::{AnyLimit, Limit};
+use crate::limits::strategy::RateLimits;
 use crate::response::{GatewayResponse, text};
-use crate::strategy::RateLimits;
 
 /// Longest message in bytes.
 const LONGEST: usize = 1 << 20;

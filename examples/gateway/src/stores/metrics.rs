@@ -1,6 +1,6 @@
 //! The metrics of shared stores, in Prometheus' text format.
 
-use crate::stores::{SharedStore, state_name};
+use crate::stores::store::{SharedStore, state_name};
 
 /// Formats the metrics of all stores in Prometheus' text format.
 pub(crate) fn prometheus(stores: &[SharedStore]) -> String {

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use traffik::{Hours, Label, Ratio};
 
-use crate::parameters::{Parameters, listed};
-use crate::plain::{self, PlainStrategy};
+use crate::limits::parameters::{Parameters, listed};
+use crate::limits::plain::{self, PlainStrategy};
 
 /// A strategy and its parameters.
 #[derive(Clone)]

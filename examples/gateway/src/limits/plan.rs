@@ -13,9 +13,9 @@ use traffik::storage::WhenFull;
 use traffik::web::{ClassHeaders, HeaderFormat, Networks};
 use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
 
-use crate::keys::KeySpec;
-use crate::parameters::{Parameters, PositiveDuration, WHOLE};
-use crate::spec::Spec;
+use crate::limits::keys::KeySpec;
+use crate::limits::parameters::{Parameters, PositiveDuration, WHOLE};
+use crate::limits::spec::Spec;
 
 /// The settings of one throttle.
 #[derive(Clone)]

@@ -11,13 +11,13 @@ use traffik::runtime::{Runtime, Tokio};
 use traffik::strategy::{StatValue, StatsSnapshot};
 use traffik::{DeniedKey, Label};
 
-use crate::caller;
+use crate::admin::caller;
+use crate::admin::page;
 use crate::gateway::Gateway;
-use crate::keys::decoded;
-use crate::page;
+use crate::limits::keys::decoded;
 use crate::response::{GatewayResponse, streamed, text, typed};
-use crate::store_metrics;
-use crate::throttles::ThrottleControl;
+use crate::stores::metrics;
+use crate::throttles::pipeline::ThrottleControl;
 
 /// The prefix of the admin paths.
 pub(crate) const BELOW: &str = "/_traffik/";
@@ -58,7 +58,7 @@ pub(crate) async fn answer<B>(
         "metrics" => {
             let pipeline = gateway.pipeline.load();
             pipeline.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
-            let stores = store_metrics::prometheus(&pipeline.stores);
+            let stores = metrics::prometheus(&pipeline.stores);
             typed("text/plain; version=0.0.4", gateway.tally.prometheus() + &stores)
         }
         "denied" => {

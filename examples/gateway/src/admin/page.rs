@@ -9,7 +9,7 @@ use traffik::web::RequestOutcome;
 
 use crate::gateway::Gateway;
 use crate::response::{GatewayResponse, typed};
-use crate::stores::SharedStore;
+use crate::stores::store::SharedStore;
 
 /// Number of the most denied clients that the page shows.
 const TOP: usize = 10;

@@ -11,8 +11,8 @@ use traffik::{
     QuotaRollover, Rate, Ratio, Regions, SlidingLog, SlidingWindow, TokenBucket,
 };
 
-use crate::limit::{DynStrategy, LARGE, SMALL};
-use crate::parameters::{PART, Parameters, PositiveDuration, TIME, WHOLE};
+use crate::limits::limit::{DynStrategy, LARGE, SMALL};
+use crate::limits::parameters::{PART, Parameters, PositiveDuration, TIME, WHOLE};
 
 /// The name of each strategy, an example of its parameters for `--help`, and its parser. Messages list
 /// strategies in this order.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use traffik::strategy::Erased;
 use traffik::{HeapLog, Label, Priority, Rate, Ratio, Tiered, TimeOfDay};
 
-use crate::limit::{AnyLimit, DynStrategy, LARGE, LARGE_WRAPPED, Limit, SMALL, SMALL_WRAPPED, WRAPPER};
-use crate::plain::{StrategyBuilder, message};
-use crate::spec::{Spec, Wrapper};
+use crate::limits::limit::{
+    AnyLimit, DynStrategy, LARGE, LARGE_WRAPPED, Limit, SMALL, SMALL_WRAPPED, WRAPPER,
+};
+use crate::limits::plain::{StrategyBuilder, message};
+use crate::limits::spec::{Spec, Wrapper};
 
 const SMALL_1: usize = SMALL + WRAPPER;
 const SMALL_2: usize = SMALL_1 + WRAPPER;

@@ -1,0 +1,9 @@
+//! Limits as text and as strategies: rates, strategies, storages and keys.
+
+pub(crate) mod keys;
+pub(crate) mod limit;
+pub(crate) mod parameters;
+pub(crate) mod plain;
+pub(crate) mod plan;
+pub(crate) mod spec;
+pub(crate) mod strategy;

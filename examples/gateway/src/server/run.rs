@@ -1,0 +1,217 @@
+//! The server: accepts connections, routes requests to the throttles or the admin paths, reloads the file,
+//! and drains connections on shutdown.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{OptionFuture, join_all};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use traffik::runtime::{Runtime, Tokio};
+use traffik::web::{PeerAddress, ResponseBody};
+
+use crate::admin::page;
+use crate::admin::paths::{self, Audience};
+use crate::config::file;
+use crate::config::options::Options;
+use crate::gateway::Gateway;
+use crate::proxy::target;
+use crate::response::{Body, text};
+use crate::stores::store::SharedStore;
+
+/// Longest time that shutdown waits for requests under way.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Longest time that shutdown then waits for the stores to close.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Longest time that a client may take to send the head of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Interval at which the file is checked for changes.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Serves until SIGTERM or SIGINT. With `--check`, only checks the options.
+///
+/// # Errors
+///
+/// Fails if an option or the file is wrong, an address cannot be bound, or a signal handler cannot be
+/// installed.
+pub(crate) async fn run(options: Options) -> Result<(), String> {
+    // Read the file before `Gateway::new` does, so that `watch` sees every change after that.
+    let known = options.config.as_ref().and_then(|path| std::fs::read(path).ok());
+    let gateway = Arc::new(Gateway::new(&options)?);
+    if options.check {
+        return check(&options, &gateway).await;
+    }
+    let (listener, address) = listen("--listen", options.listen).await?;
+    let admin = OptionFuture::from(options.admin.map(|admin| listen("--admin", admin))).await.transpose()?;
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut interrupt = on(SignalKind::interrupt())?;
+    if let Some(path) = options.config {
+        Tokio.spawn(watch(path, known, on(SignalKind::hangup())?, Arc::clone(&gateway)));
+    }
+    Tokio.spawn(sample(Arc::clone(&gateway)));
+    println!("listening on http://{address}");
+    if let Some((_, address)) = &admin {
+        println!("admin paths on http://{address}");
+    }
+
+    {
+        let audience = if admin.is_some() { Audience::Nobody } else { Audience::ThisMachine };
+        let clients = accept(&listener, audience, &gateway);
+        let admins = admin.as_ref().map(|(listener, _)| accept(listener, Audience::Everybody, &gateway));
+        tokio::select! {
+            () = clients => {}
+            Some(()) = OptionFuture::from(admins) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+    drop((listener, admin));
+    gateway.events.stop();
+    let tasks = &gateway.common.tasks;
+    tasks.close();
+    // Connections that are still open after `DRAIN` are cut off.
+    let drained = async {
+        gateway.end.send_replace(true);
+        gateway.end.closed().await;
+        tasks.wait().await;
+    };
+    let _ = Tokio.timeout(DRAIN, drained).await;
+    // Close the stores last: no request is left that could use an answer of theirs.
+    let stores = Arc::clone(&gateway.pipeline.load().stores);
+    let _ = Tokio.timeout(CLOSE, join_all(stores.iter().map(SharedStore::close))).await;
+    Ok(())
+}
+
+/// Prints the throttles of the options, and asks each store to write unless `--offline` is given.
+async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
+    options.plans()?.iter().for_each(|plan| println!("{plan}"));
+    if let Some(messages) = &gateway.upstream.echo.messages {
+        println!("{messages}");
+    }
+    if let Some((method, uri)) = &options.request {
+        let mut request = Request::builder().method(method).uri(uri.clone());
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(options.request_header.iter().cloned().map(|(name, value)| (Some(name), value)));
+        }
+        let peer = PeerAddress::new((options.request_from, 0).into());
+        let request = request.extension(peer).body(()).map_err(|error| format!("--request: {error}"))?;
+        match target::refusal(request.uri()) {
+            Some(reason) => println!("400: {reason}"),
+            None => {
+                for control in &*gateway.pipeline.load().controls {
+                    print!("{}", (control.explain)(request.clone()).await);
+                }
+            }
+        }
+    }
+    if !options.offline {
+        let stores = Arc::clone(&gateway.pipeline.load().stores);
+        for store in stores.iter() {
+            store.ready().await.map_err(|error| format!("--storage {}: {error}", store.name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Installs a handler for a signal.
+fn on(kind: SignalKind) -> Result<Signal, String> {
+    signal(kind).map_err(|error| format!("cannot handle signal {}: {error}", kind.as_raw_value()))
+}
+
+/// Binds a listener. Returns it with its address, in which port 0 is replaced by the port that was picked.
+async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let on_option = |error| format!("{option} {address}: {error}");
+    let listener = TcpListener::bind(address).await.map_err(on_option)?;
+    let address = listener.local_addr().map_err(on_option)?;
+    Ok((listener, address))
+}
+
+/// Accepts connections and serves each in a task, for ever.
+async fn accept(listener: &TcpListener, audience: Audience, gateway: &Arc<Gateway>) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    server.http2().timer(TokioTimer::new());
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Most likely the process is out of file descriptors; connections that end free some.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        // An error means that the client is gone already; reading will fail then.
+        let _ = stream.set_nodelay(true);
+        let (gateway, mut end) = (Arc::clone(gateway), gateway.end.subscribe());
+        let service = service_fn(move |request| route(request, peer, audience, Arc::clone(&gateway)));
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        Tokio.spawn(async move {
+            let mut connection = pin!(connection);
+            // An error of one connection concerns its client only, who sees it; so it is not logged.
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                _ = end.wait_for(|ends| *ends) => connection.as_mut().graceful_shutdown(),
+            }
+            let _ = connection.await;
+        });
+    }
+}
+
+/// Routes a request to the admin paths or to the throttles.
+async fn route(
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+    audience: Audience,
+    gateway: Arc<Gateway>,
+) -> Result<Response<ResponseBody<Body>>, Infallible> {
+    if request.uri().path().starts_with(paths::BELOW) || audience == Audience::Everybody {
+        return Ok(paths::answer(&request, peer, audience, &gateway).await.map(ResponseBody::from));
+    }
+    if let Some(reason) = target::refusal(request.uri()) {
+        return Ok(text(StatusCode::BAD_REQUEST, format!("{reason}\n")).map(ResponseBody::from));
+    }
+    request.extensions_mut().insert(PeerAddress::new(peer));
+    let handler = Arc::clone(&gateway.pipeline.load().handler);
+    handler(request).await
+}
+
+/// Reloads the file when it changes and on SIGHUP. If the file has an error, logs it and keeps the throttles.
+async fn watch(path: PathBuf, mut known: Option<Vec<u8>>, mut hangup: Signal, gateway: Arc<Gateway>) {
+    let mut looks = Tokio.interval(LOOK);
+    loop {
+        let is_forced = tokio::select! {
+            () = looks.tick() => false,
+            _ = hangup.recv() => true,
+        };
+        let now = std::fs::read(&path).ok();
+        if !is_forced && now == known {
+            continue;
+        }
+        known = now;
+        match file::read(&path).and_then(|plans| gateway.replace(&plans)) {
+            Ok(losses) => {
+                let losses: String = losses.iter().map(|it| format!("; {it}")).collect();
+                eprintln!("reloaded {}{losses}", path.display());
+            }
+            Err(error) => eprintln!("error: {error}\nthe previous configuration stays in use"),
+        }
+    }
+}
+
+/// Publishes a sample to the live page every second.
+async fn sample(gateway: Arc<Gateway>) {
+    let mut seconds = Tokio.interval(Duration::from_secs(1));
+    loop {
+        gateway.events.tick(page::sample(&gateway));
+        seconds.tick().await;
+    }
+}

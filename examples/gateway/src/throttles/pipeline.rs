@@ -1,0 +1,259 @@
+//! Builds the throttles of a plan in front of the service behind them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use traffik::runtime::{Runtime, Tokio};
+use traffik::storage::BoxFuture;
+use traffik::strategy::{CapacityError, StatsSnapshot};
+use traffik::web::{
+    Admission, ClientKey, CostHeader, Enforcement, OnError, RequestParts, ResponseBody, Rule, Tally,
+    Throttle, ThrottleSet, Throttled,
+};
+use traffik::{All, Class, Label, Ratio};
+
+use crate::config::file::pattern;
+use crate::limits::keys::ClientKeys;
+use crate::limits::limit::Limit;
+use crate::limits::plan::{CommonSettings, MOST_RATES, OnErrorSpec, ThrottlePlan};
+use crate::limits::spec::Spec;
+use crate::limits::strategy::RateLimits;
+use crate::proxy::upstream::Upstream;
+use crate::response::Body;
+use crate::stores::store::{AnyStorage, SharedStore, Stores, without_secrets};
+use crate::throttles::denied_clients::DeniedClients;
+
+/// A function that answers a request, of one type for all strategies.
+pub(crate) type RequestHandler = Arc<
+    dyn Fn(Request<Incoming>) -> BoxFuture<'static, Result<Response<ResponseBody<Body>>, Infallible>>
+        + Send
+        + Sync,
+>;
+
+/// All throttles in front of the service behind them.
+#[derive(Clone)]
+pub(crate) struct Pipeline {
+    /// Passes a request through the throttles to the service.
+    pub(crate) handler: RequestHandler,
+    /// The handles of the admin paths, one for each throttle.
+    pub(crate) controls: Arc<Vec<ThrottleControl>>,
+    /// The stores that the throttles share.
+    pub(crate) stores: Arc<Vec<SharedStore>>,
+}
+
+/// The handle of a throttle for the admin paths, of one type for all strategies.
+pub(crate) struct ThrottleControl {
+    pub(crate) uid: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) keys: ClientKeys,
+    pub(crate) class: Class,
+    /// The name of the shared store without which the throttle cannot decide.
+    pub(crate) needs: Option<String>,
+    pub(crate) stat: StatFn,
+    pub(crate) reset: ResetFn,
+    pub(crate) explain: ExplainFn,
+    pub(crate) denials: DeniedClients,
+}
+
+/// Returns the statistics of each rate for a client.
+type StatFn =
+    Box<dyn Fn(ClientKey, Class) -> BoxFuture<'static, Result<Vec<StatsSnapshot>, String>> + Send + Sync>;
+
+/// Forgets the use of a client.
+type ResetFn = Box<dyn Fn(ClientKey) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// Explains how the throttle handles a request.
+type ExplainFn = Box<dyn Fn(Request<()>) -> BoxFuture<'static, String> + Send + Sync>;
+
+/// Builds all throttles of a plan.
+pub(crate) struct PipelineBuilder<'a> {
+    pub(crate) common: &'a CommonSettings,
+    pub(crate) stores: &'a mut Stores,
+    pub(crate) tally: &'a Tally,
+    throttles: ThrottleSet,
+    /// The service behind and its handler, if the plan has a single throttle.
+    alone: Option<(Upstream, Option<RequestHandler>)>,
+    controls: Vec<ThrottleControl>,
+}
+
+impl<'a> PipelineBuilder<'a> {
+    pub(crate) fn new(common: &'a CommonSettings, stores: &'a mut Stores, tally: &'a Tally) -> Self {
+        Self { common, stores, tally, throttles: ThrottleSet::new(), alone: None, controls: Vec::new() }
+    }
+
+    /// Builds the throttles in front of `upstream`. Several form one `ThrottleSet`; a single throttle needs
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a strategy, a storage or a rule cannot be built. The error begins with the throttle's place.
+    pub(crate) fn build(mut self, plans: &[ThrottlePlan], upstream: Upstream) -> Result<Pipeline, String> {
+        if plans.len() == 1 {
+            self.alone = Some((upstream.clone(), None));
+        }
+        for plan in plans {
+            self.add(plan).map_err(|error| format!("{}{error}", plan.place))?;
+        }
+        let alone = self.alone.and_then(|(_, handler)| handler);
+        let handler = alone.unwrap_or_else(|| handler(upstream, self.throttles));
+        self.stores.retain(plans);
+        let (controls, stores) = (Arc::new(self.controls), Arc::new(self.stores.all()));
+        Ok(Pipeline { handler, controls, stores })
+    }
+
+    fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
+        let limits = plan.strategy.limits("--rate", &plan.rates)?;
+        if let OnErrorSpec::Fallback { instances } = plan.on_error {
+            limits.check_shares(instances, &plan.rates).map_err(|error| format!("--on-error {error}"))?;
+        }
+        match limits {
+            RateLimits::Any(strategies) => self.add_strategies(plan, strategies),
+            RateLimits::Log(strategies) => self.add_strategies(plan, strategies),
+        }
+    }
+
+    /// Adds a throttle of these strategies: all admit a request, or none is charged.
+    fn add_strategies<L: Limit>(&mut self, plan: &ThrottlePlan, strategies: Vec<L>) -> Result<(), String> {
+        // Three array lengths instead of eight, since each is compiled for itself.
+        match strategies.len() {
+            1 => self.add_stored::<L, 1>(plan, strategies),
+            2 => self.add_stored::<L, 2>(plan, strategies),
+            3..=MOST_RATES => self.add_stored::<L, MOST_RATES>(plan, strategies),
+            more => Err(format!("--rate is given {more} times; a throttle takes at most {MOST_RATES} rates")),
+        }
+    }
+
+    fn add_stored<L: Limit, const N: usize>(
+        &mut self,
+        plan: &ThrottlePlan,
+        strategies: Vec<L>,
+    ) -> Result<(), String> {
+        let mut strategies = self.stores.register::<L, N>(plan, strategies).into_iter();
+        // Fill the array with unlimited strategies, which no header or statistic mentions.
+        let unlimited = L::unlimited()?;
+        let strategy = All(std::array::from_fn(|_| strategies.next().unwrap_or_else(|| unlimited.clone())));
+        let instances = if let OnErrorSpec::Fallback { instances } = plan.on_error { instances } else { 1 };
+        let part = Ratio::new(1, instances.into()).map_err(|error| error.to_string())?;
+        let share = move |all: &All<L, N>| -> Result<_, CapacityError> {
+            let mut all = all.clone();
+            for strategy in &mut all.0 {
+                *strategy = strategy.part(part)?;
+            }
+            Ok(all)
+        };
+        let storage = self.stores.storage_for(plan, self.common, share)?;
+        self.add_throttle(plan, strategy, storage)
+    }
+
+    fn add_throttle<L: Limit, const N: usize>(
+        &mut self,
+        plan: &ThrottlePlan,
+        strategy: All<L, N>,
+        storage: AnyStorage<All<L, N>>,
+    ) -> Result<(), String> {
+        let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
+        let keys = ClientKeys { keys: plan.keys.clone(), exempt, trusted };
+        let class = plan.strategy.plain.class;
+        let (tasks, denials) = (self.common.tasks.clone(), self.stores.denials(&plan.uid));
+        let mut builder = Throttle::builder(&plan.uid, strategy, storage)
+            // Two throttles have this uid for a while: the old one serves until all new ones are built.
+            .shared()
+            .identifier(keys.identifier())
+            .cost(plan.cost)
+            .class_by(classes(self.common, &plan.strategy))
+            .headers(plan.headers)
+            .runtime(Tokio)
+            .spawner(move |future| Tokio.spawn(tasks.track_future(future)))
+            .observe(self.tally.clone())
+            .observe(denials.clone())
+            .policies(plan.names.iter().map(String::as_str))
+            .on_error(match plan.on_error {
+                OnErrorSpec::Allow => OnError::Allow,
+                OnErrorSpec::Throttle { wait } => OnError::ThrottleFor(wait),
+                // The fallback may be full, too.
+                OnErrorSpec::Fallback { .. } => OnError::Throttle,
+            });
+        if let Some(header) = &plan.cost_header {
+            let costs = CostHeader::new(header.clone(), self.common.trusted.clone());
+            builder = builder.cost_by(move |request| costs.of(request));
+        }
+        if self.common.bypass_preflights {
+            builder = builder.bypass_preflights();
+        }
+        if plan.shadow {
+            builder = builder.enforcement(Enforcement::Shadow);
+        }
+        for rule in &plan.rules {
+            let methods = Rule::new().methods(rule.methods.iter().cloned());
+            let methods = if rule.ignore_case { methods.ignore_case() } else { methods };
+            builder = builder.apply_to(match &rule.path {
+                Some(path) => pattern(methods, path)?,
+                None => methods,
+            });
+        }
+        let throttle = builder.build().map_err(|error| error.to_string())?;
+        self.controls.push(control(plan, keys, class, &throttle, denials));
+        match &mut self.alone {
+            Some((upstream, handler)) => *handler = Some(self::handler(upstream.clone(), throttle)),
+            None => self.throttles = std::mem::take(&mut self.throttles).and(throttle),
+        }
+        Ok(())
+    }
+}
+
+/// Puts throttles in front of the service behind.
+fn handler<A: Admission>(upstream: Upstream, admission: A) -> RequestHandler {
+    let service = Throttled::new(upstream, admission);
+    Arc::new(move |request| Box::pin(service.call(request)))
+}
+
+/// Returns the function that classifies requests. A priority that neither the strategy nor the gateway names
+/// counts as none.
+fn classes(
+    common: &CommonSettings,
+    strategy: &Spec,
+) -> impl Fn(RequestParts<'_>) -> Class + Send + Sync + use<> {
+    let headers = common.classes.clone().base(strategy.plain.class);
+    let mut priorities = strategy.priorities();
+    priorities.extend(["low", "normal", "high"].map(Label::named));
+    move |request| {
+        let mut class = headers.of(request);
+        if !priorities.contains(&class.priority) {
+            class.priority = Label::default();
+        }
+        class
+    }
+}
+
+/// Builds the handle of a throttle for the admin paths.
+fn control<L: Limit, const N: usize>(
+    plan: &ThrottlePlan,
+    keys: ClientKeys,
+    class: Class,
+    throttle: &Throttle<All<L, N>, AnyStorage<All<L, N>>>,
+    denials: DeniedClients,
+) -> ThrottleControl {
+    let [reader, forgetter, explainer] = [(); 3].map(|()| throttle.clone());
+    let stat: StatFn = Box::new(move |client, class| {
+        let client = reader.client_for(client).class(class);
+        Box::pin(async move {
+            let stat = client.stat().await.map_err(|error| error.to_string())?;
+            Ok(stat.iter().map(StatsSnapshot::of).collect())
+        })
+    });
+    let reset: ResetFn = Box::new(move |client| {
+        let client = forgetter.client_for(client);
+        Box::pin(async move { client.reset().await.map(|_| ()).map_err(|error| error.to_string()) })
+    });
+    let explain: ExplainFn = Box::new(move |request| {
+        let throttle = explainer.clone();
+        Box::pin(async move { throttle.explain(&request).await })
+    });
+    let (uid, names) = (plan.uid.clone(), plan.names.clone());
+    let falls_back = matches!(plan.on_error, OnErrorSpec::Fallback { .. });
+    let needs = plan.storage.url().filter(|_| !falls_back).map(|url| without_secrets(url));
+    ThrottleControl { uid, names, keys, class, needs, stat, reset, explain, denials }
+}
