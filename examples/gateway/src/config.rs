@@ -1,4 +1,7 @@
 //! The command line and the file of throttles.
 
 pub(crate) mod file;
+mod listener_options;
+mod operation_options;
 pub(crate) mod options;
+pub(crate) mod proxy_options;

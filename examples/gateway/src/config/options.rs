@@ -1,9 +1,9 @@
 //! The options of the command line. An error names the option, the value and a correct example.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use tokio_util::task::TaskTracker;
 use traffik::runtime::Tokio;
@@ -11,24 +11,27 @@ use traffik::web::{ClassHeaders, Networks};
 use traffik::{MemcachedStorage, Rate};
 
 use crate::config::file;
+use crate::config::listener_options::ListenerOptions;
+use crate::config::operation_options::OperationOptions;
+use crate::config::proxy_options::ProxyOptions;
 use crate::limits::keys::KeySpec;
 use crate::limits::parameters::PositiveDuration;
 use crate::limits::plain::message;
-use crate::limits::plan::{CommonSettings, Headers, OnErrorSpec, StorageSpec, ThrottlePlan, server};
+use crate::limits::plan::{CommonSettings, Headers, OnErrorSpec, StorageSpec, ThrottlePlan};
 use crate::limits::spec::{self, Spec};
 
 /// A reverse proxy that rate-limits the requests it forwards.
 #[derive(Clone, Parser)]
 #[command(name = "traffik-gateway", version)]
 pub(crate) struct Options {
-    /// Address and port to listen on; port 0 picks a free port.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = socket)]
-    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) listener: ListenerOptions,
 
-    /// Server that receives admitted requests, such as http://127.0.0.1:3000. Without it the gateway answers
-    /// them itself with 200 "ok".
-    #[arg(long, value_name = "URL", value_parser = upstream)]
-    pub(crate) upstream: Option<Uri>,
+    #[command(flatten)]
+    pub(crate) proxy: ProxyOptions,
+
+    #[command(flatten)]
+    pub(crate) operation: OperationOptions,
 
     /// Limit and period, such as 100/min. Given several times, a request must pass every rate, and a denied
     /// request is charged to none.
@@ -127,16 +130,6 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Headers::Draft10, conflicts_with = "config")]
     pub(crate) headers: Headers,
 
-    /// Limit on the messages of each WebSocket connection to /ws, such as 10/s, by the same strategy. The
-    /// handshake counts as a request. Without it, messages are not limited.
-    #[arg(long, value_name = "RATE", conflicts_with = "upstream", allow_hyphen_values = true)]
-    pub(crate) ws_rate: Option<Rate>,
-
-    /// Action on a WebSocket message over the limit: message drops it and sends a notice, close closes the
-    /// connection, delay holds the message until it fits.
-    #[arg(long, value_enum, default_value_t = WsActionOption::Message, requires = "ws_rate")]
-    pub(crate) ws_action: WsActionOption,
-
     /// TOML file of throttles; reloaded when the file changes and on SIGHUP.
     ///
     /// A reload keeps the clients' counts. A throttle starts over with empty counts if its storage, its sort
@@ -144,15 +137,6 @@ pub(crate) struct Options {
     /// of strategy; the log names each throttle that does.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-
-    /// Address and port of a listener for the admin paths below /_traffik/; --listen then serves none of
-    /// them.
-    ///
-    /// Without it, --listen serves the admin paths to clients on this machine that call it by localhost or a
-    /// loopback address and send no header that proxies write. Use it if a proxy on this machine writes no
-    /// such header. Either way, pages of other sites get no access.
-    #[arg(long, value_name = "ADDR", value_parser = socket)]
-    pub(crate) admin: Option<SocketAddr>,
 
     /// Checks the options and the file, prints the resulting throttles, asks each shared storage to write,
     /// and exits.
@@ -176,29 +160,6 @@ pub(crate) struct Options {
     /// Header of the request of --request, such as "X-Api-Key: a"; may be given several times.
     #[arg(long, value_name = "HEADER", requires = "request", value_parser = request_header)]
     pub(crate) request_header: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// The action on a WebSocket message over the limit.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum WsActionOption {
-    Message,
-    Close,
-    Delay,
-}
-
-/// Parses an address and a port.
-fn socket(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| match text.rsplit_once(':') {
-        Some(("", port)) if port.parse::<u16>().is_ok() => format!(
-            "the address is missing; write 0.0.0.0:{port} for all, or 127.0.0.1:{port} for this machine alone"
-        ),
-        Some((host, port)) if host.parse::<Ipv4Addr>().is_ok() || host.ends_with(']') => {
-            format!("{port:?} is not a port; write 1 to 65535, or 0 for any free port")
-        }
-        _ => "write an address and a port, such as 127.0.0.1:8080, [::1]:8080, or 0.0.0.0:8080 for all \
-              addresses"
-            .to_owned(),
-    })
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
@@ -293,13 +254,5 @@ impl Options {
             trusted,
             classes,
         })
-    }
-}
-
-fn upstream(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|error| format!("{error}; write http://HOST:PORT"))?;
-    match (uri.scheme_str(), uri.authority()) {
-        (Some("http"), Some(authority)) => server(authority.as_str()).map(|()| uri.clone()),
-        _ => Err("the upstream must be an http:// URL; write http://HOST:PORT".to_owned()),
     }
 }

@@ -17,7 +17,8 @@ use traffik::storage::{AsyncStorage, BoxFuture};
 use traffik::web::{ClientKey, Tally, Throttle, WsAction, WsError, WsPolicy, WsThrottle};
 use traffik::{Class, Strategy};
 
-use crate::config::options::{Options, WsActionOption};
+use crate::config::options::Options;
+use crate::config::proxy_options::WsActionOption;
 use crate::limits::limit::{AnyLimit, Limit};
 use crate::limits::strategy::RateLimits;
 use crate::response::{GatewayResponse, text};
@@ -40,13 +41,13 @@ type ServeFn = Arc<dyn Fn(HyperWebsocketStream, Receiver<bool>) -> BoxFuture<'st
 impl Echo {
     pub(crate) fn new(options: &Options, tally: &Tally, end: &Sender<bool>) -> Result<Self, String> {
         let (spec, how) = (&options.strategy, &options.strategy.text);
-        let (action_words, action) = match options.ws_action {
+        let (action_words, action) = match options.proxy.ws_action {
             WsActionOption::Message => ("the client gets a notice", WsAction::Notice),
             WsActionOption::Close => ("the connection is closed", WsAction::Close),
             WsActionOption::Delay => ("messages are delayed", WsAction::Delay),
         };
         let policy = WsPolicy::new(Tokio).action(action);
-        let serve = match options.ws_rate {
+        let serve = match options.proxy.ws_rate {
             None => serving(vec![AnyLimit::unlimited()?], Class::default(), policy, None),
             Some(rate) => {
                 let (class, tally) = (spec.plain.class, Some(tally.clone()));
@@ -57,7 +58,7 @@ impl Echo {
             }
         };
         let messages = |rate| format!("messages: {rate}, {how}, by connection, {action_words} above that");
-        Ok(Self { serve: serve?, messages: options.ws_rate.map(messages), end: end.clone() })
+        Ok(Self { serve: serve?, messages: options.proxy.ws_rate.map(messages), end: end.clone() })
     }
 
     /// Upgrades a connection and serves it in a task. Answers 426 to a request that is no upgrade.

@@ -53,8 +53,10 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     if options.check {
         return check(&options, &gateway).await;
     }
-    let (listener, address) = listen("--listen", options.listen).await?;
-    let admin = OptionFuture::from(options.admin.map(|admin| listen("--admin", admin))).await.transpose()?;
+    let (listener, address) = listen("--listen", options.listener.listen).await?;
+    let admin = OptionFuture::from(options.operation.admin.map(|admin| listen("--admin", admin)))
+        .await
+        .transpose()?;
     let mut terminate = on(SignalKind::terminate())?;
     let mut interrupt = on(SignalKind::interrupt())?;
     if let Some(path) = options.config {

@@ -1,0 +1,42 @@
+//! The options of the reverse proxy.
+
+use clap::{Args, ValueEnum};
+use http::Uri;
+use traffik::Rate;
+
+use crate::limits::plan::server;
+
+/// The options of the reverse proxy.
+#[derive(Args, Clone)]
+pub(crate) struct ProxyOptions {
+    /// Server that receives admitted requests, such as http://127.0.0.1:3000. Without it the gateway answers
+    /// them itself with 200 "ok".
+    #[arg(long, value_name = "URL", value_parser = upstream)]
+    pub(crate) upstream: Option<Uri>,
+
+    /// Limit on the messages of each WebSocket connection to /ws, such as 10/s, by the same strategy. The
+    /// handshake counts as a request. Without it, messages are not limited.
+    #[arg(long, value_name = "RATE", conflicts_with = "upstream", allow_hyphen_values = true)]
+    pub(crate) ws_rate: Option<Rate>,
+
+    /// Action on a WebSocket message over the limit: message drops it and sends a notice, close closes the
+    /// connection, delay holds the message until it fits.
+    #[arg(long, value_enum, default_value_t = WsActionOption::Message, requires = "ws_rate")]
+    pub(crate) ws_action: WsActionOption,
+}
+
+/// The action on a WebSocket message over the limit.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum WsActionOption {
+    Message,
+    Close,
+    Delay,
+}
+
+fn upstream(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("{error}; write http://HOST:PORT"))?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http"), Some(authority)) => server(authority.as_str()).map(|()| uri.clone()),
+        _ => Err("the upstream must be an http:// URL; write http://HOST:PORT".to_owned()),
+    }
+}
