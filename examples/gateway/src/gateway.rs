@@ -7,9 +7,9 @@ use tokio::sync::watch::Sender;
 use traffik::DeniedKey;
 use traffik::web::Tally;
 
-use crate::admin::events::Events;
 use crate::config::options::Options;
 use crate::limits::plan::{CommonSettings, ThrottlePlan};
+use crate::observe::events::Events;
 use crate::proxy::echo::Echo;
 use crate::proxy::upstream::Upstream;
 use crate::stores::store::Stores;

@@ -9,6 +9,7 @@
 //! | [`limits`] | the text form of limits, and the strategies that it builds |
 //! | [`stores`] | the storages, and the use that survives a reload |
 //! | [`throttles`], [`gateway`] | the throttles, and the state shared by all requests |
+//! | [`observe`] | the clients denied most, and the samples of the live page |
 //! | [`proxy`] | the service behind: an upstream server, or a WebSocket |
 //! | [`admin`] | the admin paths, their access check, and the live page |
 //! | [`server`], [`response`] | the listeners, and plain responses |
@@ -17,6 +18,7 @@ mod admin;
 mod config;
 mod gateway;
 mod limits;
+mod observe;
 mod proxy;
 mod response;
 mod server;

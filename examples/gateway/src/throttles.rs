@@ -1,4 +1,3 @@
 //! The throttles of a plan, in front of the service behind them.
 
-pub(crate) mod denied_clients;
 pub(crate) mod pipeline;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::limits::keys::KeySpec;
 use crate::limits::limit::Limit;
 use crate::limits::plan::ThrottlePlan;
-use crate::throttles::denied_clients::DeniedClients;
+use crate::observe::denied_clients::DeniedClients;
 
 /// The record of a throttle, kept for the throttle that may replace it.
 #[derive(Clone)]

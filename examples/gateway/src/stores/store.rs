@@ -17,8 +17,8 @@ use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
 use crate::limits::limit::Limit;
 use crate::limits::plain::message;
 use crate::limits::plan::{CommonSettings, OnErrorSpec, StorageSpec, ThrottlePlan};
+use crate::observe::denied_clients::DeniedClients;
 use crate::stores::history::ThrottleHistory;
-use crate::throttles::denied_clients::DeniedClients;
 
 /// Any storage behind a pointer, so that a throttle is compiled once for all of them.
 pub(crate) type AnyStorage<S> = Arc<dyn AsyncStorage<S>>;

@@ -21,10 +21,10 @@ use crate::limits::limit::Limit;
 use crate::limits::plan::{CommonSettings, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::limits::spec::Spec;
 use crate::limits::strategy::RateLimits;
+use crate::observe::denied_clients::DeniedClients;
 use crate::proxy::upstream::Upstream;
 use crate::response::Body;
 use crate::stores::store::{AnyStorage, SharedStore, Stores, without_secrets};
-use crate::throttles::denied_clients::DeniedClients;
 
 /// A function that answers a request, of one type for all strategies.
 pub(crate) type RequestHandler = Arc<
