@@ -1,5 +1,6 @@
 //! The command line and the file of throttles.
 
+mod auth_options;
 pub(crate) mod file;
 mod listener_options;
 mod operation_options;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 use tokio::sync::watch::Sender;
 use traffik::DeniedKey;
 use traffik::web::Tally;
@@ -21,6 +22,8 @@ pub(crate) struct Gateway {
     pub(crate) tally: Tally,
     pub(crate) events: Events,
     pub(crate) common: CommonSettings,
+    /// The status of a denial on `--auth`.
+    pub(crate) auth_denied_status: StatusCode,
     pub(crate) upstream: Upstream,
     /// Locked by reloads only, one at a time; requests read `pipeline` without a lock.
     stores: Mutex<Stores>,
@@ -47,6 +50,7 @@ impl Gateway {
             tally,
             events: Events::default(),
             common,
+            auth_denied_status: options.auth.auth_denied_status,
             upstream,
             stores: Mutex::new(stores),
             end,

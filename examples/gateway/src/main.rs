@@ -11,10 +11,12 @@
 //! | [`throttles`], [`gateway`] | the throttles, and the state shared by all requests |
 //! | [`observe`] | the clients denied most, and the samples of the live page |
 //! | [`proxy`] | the service behind: an upstream server, or a WebSocket |
+//! | [`auth`] | the answers to a proxy that asks whether it may pass a request on |
 //! | [`admin`] | the admin paths, their access check, and the live page |
 //! | [`server`], [`response`] | the listeners, and plain responses |
 
 mod admin;
+mod auth;
 mod config;
 mod gateway;
 mod limits;

@@ -1,3 +1,4 @@
 //! The throttles of a plan, in front of the service behind them.
 
+pub(crate) mod doors;
 pub(crate) mod pipeline;

@@ -10,6 +10,7 @@ use traffik::runtime::Tokio;
 use traffik::web::{ClassHeaders, Networks};
 use traffik::{MemcachedStorage, Rate};
 
+use crate::config::auth_options::AuthOptions;
 use crate::config::file;
 use crate::config::listener_options::ListenerOptions;
 use crate::config::operation_options::OperationOptions;
@@ -29,6 +30,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) proxy: ProxyOptions,
+
+    #[command(flatten)]
+    pub(crate) auth: AuthOptions,
 
     #[command(flatten)]
     pub(crate) operation: OperationOptions,
@@ -230,19 +234,22 @@ impl Options {
             Networks::parse(texts.iter().map(String::as_str)).map_err(|error| error.to_string())
         };
         let trusted = networks(&self.trusted_proxy)?;
-        let mut classes = match self.trust_class_headers {
+        let classes = |mut classes: ClassHeaders| {
+            if let Some(header) = &self.tier_header {
+                classes = classes.tier(header.clone());
+            }
+            if let Some(header) = &self.priority_header {
+                classes = classes.priority(header.clone());
+            }
+            if let Some(header) = &self.region_header {
+                classes = classes.region(header.clone());
+            }
+            classes
+        };
+        let believed = match self.trust_class_headers {
             true => ClassHeaders::from_anyone(),
             false => ClassHeaders::from(trusted.clone()),
         };
-        if let Some(header) = &self.tier_header {
-            classes = classes.tier(header.clone());
-        }
-        if let Some(header) = &self.priority_header {
-            classes = classes.priority(header.clone());
-        }
-        if let Some(header) = &self.region_header {
-            classes = classes.region(header.clone());
-        }
         Ok(CommonSettings {
             tasks: TaskTracker::new(),
             namespace: self.namespace.clone(),
@@ -252,7 +259,8 @@ impl Options {
             bypass_preflights: self.bypass_preflights,
             exempt: networks(&self.exempt)?,
             trusted,
-            classes,
+            classes: classes(believed),
+            asked_classes: classes(ClassHeaders::from_anyone()),
         })
     }
 }

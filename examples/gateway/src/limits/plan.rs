@@ -56,6 +56,8 @@ pub(crate) struct CommonSettings {
     pub(crate) exempt: Networks,
     pub(crate) trusted: Networks,
     pub(crate) classes: ClassHeaders,
+    /// The same for requests that a trusted proxy asks about, whose headers it sends itself.
+    pub(crate) asked_classes: ClassHeaders,
 }
 
 /// A condition on the requests that a throttle applies to.

@@ -21,6 +21,7 @@ use traffik::web::{PeerAddress, ResponseBody};
 
 use crate::admin::page;
 use crate::admin::paths::{self, Audience};
+use crate::auth;
 use crate::config::file;
 use crate::config::options::Options;
 use crate::gateway::Gateway;
@@ -57,6 +58,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let admin = OptionFuture::from(options.operation.admin.map(|admin| listen("--admin", admin)))
         .await
         .transpose()?;
+    let auth = OptionFuture::from(options.auth.auth.map(|auth| listen("--auth", auth))).await.transpose()?;
     let mut terminate = on(SignalKind::terminate())?;
     let mut interrupt = on(SignalKind::interrupt())?;
     if let Some(path) = options.config {
@@ -67,19 +69,24 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     if let Some((_, address)) = &admin {
         println!("admin paths on http://{address}");
     }
+    if let Some((_, address)) = &auth {
+        println!("forward auth on http://{address}");
+    }
 
     {
         let audience = if admin.is_some() { Audience::Nobody } else { Audience::ThisMachine };
-        let clients = accept(&listener, audience, &gateway);
-        let admins = admin.as_ref().map(|(listener, _)| accept(listener, Audience::Everybody, &gateway));
+        let clients = accept(&listener, Door::Clients(audience), &gateway);
+        let admins = admin.as_ref().map(|(listener, _)| accept(listener, Door::Admin, &gateway));
+        let proxies = auth.as_ref().map(|(listener, _)| accept(listener, Door::Auth, &gateway));
         tokio::select! {
             () = clients => {}
             Some(()) = OptionFuture::from(admins) => {}
+            Some(()) = OptionFuture::from(proxies) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     }
-    drop((listener, admin));
+    drop((listener, admin, auth));
     gateway.events.stop();
     let tasks = &gateway.common.tasks;
     tasks.close();
@@ -140,8 +147,19 @@ async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, Socke
     Ok((listener, address))
 }
 
+/// The door that a listener belongs to.
+#[derive(Clone, Copy, PartialEq)]
+enum Door {
+    /// The service behind, and the admin paths for this audience.
+    Clients(Audience),
+    /// The admin paths alone.
+    Admin,
+    /// Forward auth.
+    Auth,
+}
+
 /// Accepts connections and serves each in a task, for ever.
-async fn accept(listener: &TcpListener, audience: Audience, gateway: &Arc<Gateway>) {
+async fn accept(listener: &TcpListener, door: Door, gateway: &Arc<Gateway>) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     server.http2().timer(TokioTimer::new());
@@ -154,7 +172,7 @@ async fn accept(listener: &TcpListener, audience: Audience, gateway: &Arc<Gatewa
         // An error means that the client is gone already; reading will fail then.
         let _ = stream.set_nodelay(true);
         let (gateway, mut end) = (Arc::clone(gateway), gateway.end.subscribe());
-        let service = service_fn(move |request| route(request, peer, audience, Arc::clone(&gateway)));
+        let service = service_fn(move |request| route(request, peer, door, Arc::clone(&gateway)));
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         Tokio.spawn(async move {
             let mut connection = pin!(connection);
@@ -172,17 +190,22 @@ async fn accept(listener: &TcpListener, audience: Audience, gateway: &Arc<Gatewa
 async fn route(
     mut request: Request<Incoming>,
     peer: SocketAddr,
-    audience: Audience,
+    door: Door,
     gateway: Arc<Gateway>,
 ) -> Result<Response<ResponseBody<Body>>, Infallible> {
-    if request.uri().path().starts_with(paths::BELOW) || audience == Audience::Everybody {
+    let audience = match door {
+        Door::Clients(audience) => audience,
+        Door::Admin => Audience::Everybody,
+        Door::Auth => return Ok(auth::service::answer(&request, peer, &gateway).await),
+    };
+    if door == Door::Admin || request.uri().path().starts_with(paths::BELOW) {
         return Ok(paths::answer(&request, peer, audience, &gateway).await.map(ResponseBody::from));
     }
     if let Some(reason) = target::refusal(request.uri()) {
         return Ok(text(StatusCode::BAD_REQUEST, format!("{reason}\n")).map(ResponseBody::from));
     }
     request.extensions_mut().insert(PeerAddress::new(peer));
-    let handler = Arc::clone(&gateway.pipeline.load().handler);
+    let handler = Arc::clone(&gateway.pipeline.load().doors.proxy);
     handler(request).await
 }
 

@@ -1,20 +1,17 @@
 //! Builds the throttles of a plan in front of the service behind them.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::service::Service;
+use http::Request;
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
 use traffik::strategy::{CapacityError, StatsSnapshot};
 use traffik::web::{
-    Admission, ClientKey, CostHeader, Enforcement, OnError, RequestParts, ResponseBody, Rule, Tally,
-    Throttle, ThrottleSet, Throttled,
+    ClientKey, CostHeader, Enforcement, OnError, RequestParts, Rule, Tally, Throttle, ThrottleSet,
 };
 use traffik::{All, Class, Label, Ratio};
 
+use super::doors::{AskedByProxy, Doors};
 use crate::config::file::pattern;
 use crate::limits::keys::ClientKeys;
 use crate::limits::limit::Limit;
@@ -23,21 +20,12 @@ use crate::limits::spec::Spec;
 use crate::limits::strategy::RateLimits;
 use crate::observe::denied_clients::DeniedClients;
 use crate::proxy::upstream::Upstream;
-use crate::response::Body;
 use crate::stores::store::{AnyStorage, SharedStore, Stores, without_secrets};
-
-/// A function that answers a request, of one type for all strategies.
-pub(crate) type RequestHandler = Arc<
-    dyn Fn(Request<Incoming>) -> BoxFuture<'static, Result<Response<ResponseBody<Body>>, Infallible>>
-        + Send
-        + Sync,
->;
 
 /// All throttles in front of the service behind them.
 #[derive(Clone)]
 pub(crate) struct Pipeline {
-    /// Passes a request through the throttles to the service.
-    pub(crate) handler: RequestHandler,
+    pub(crate) doors: Doors,
     /// The handles of the admin paths, one for each throttle.
     pub(crate) controls: Arc<Vec<ThrottleControl>>,
     /// The stores that the throttles share.
@@ -74,8 +62,8 @@ pub(crate) struct PipelineBuilder<'a> {
     pub(crate) stores: &'a mut Stores,
     pub(crate) tally: &'a Tally,
     throttles: ThrottleSet,
-    /// The service behind and its handler, if the plan has a single throttle.
-    alone: Option<(Upstream, Option<RequestHandler>)>,
+    /// The service behind and its doors, if the plan has a single throttle.
+    alone: Option<(Upstream, Option<Doors>)>,
     controls: Vec<ThrottleControl>,
 }
 
@@ -97,11 +85,11 @@ impl<'a> PipelineBuilder<'a> {
         for plan in plans {
             self.add(plan).map_err(|error| format!("{}{error}", plan.place))?;
         }
-        let alone = self.alone.and_then(|(_, handler)| handler);
-        let handler = alone.unwrap_or_else(|| handler(upstream, self.throttles));
+        let alone = self.alone.and_then(|(_, doors)| doors);
+        let doors = alone.unwrap_or_else(|| Doors::new(upstream, self.throttles));
         self.stores.retain(plans);
         let (controls, stores) = (Arc::new(self.controls), Arc::new(self.stores.all()));
-        Ok(Pipeline { handler, controls, stores })
+        Ok(Pipeline { doors, controls, stores })
     }
 
     fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
@@ -197,17 +185,11 @@ impl<'a> PipelineBuilder<'a> {
         let throttle = builder.build().map_err(|error| error.to_string())?;
         self.controls.push(control(plan, keys, class, &throttle, denials));
         match &mut self.alone {
-            Some((upstream, handler)) => *handler = Some(self::handler(upstream.clone(), throttle)),
+            Some((upstream, doors)) => *doors = Some(Doors::new(upstream.clone(), throttle)),
             None => self.throttles = std::mem::take(&mut self.throttles).and(throttle),
         }
         Ok(())
     }
-}
-
-/// Puts throttles in front of the service behind.
-fn handler<A: Admission>(upstream: Upstream, admission: A) -> RequestHandler {
-    let service = Throttled::new(upstream, admission);
-    Arc::new(move |request| Box::pin(service.call(request)))
 }
 
 /// Returns the function that classifies requests. A priority that neither the strategy nor the gateway names
@@ -217,10 +199,12 @@ fn classes(
     strategy: &Spec,
 ) -> impl Fn(RequestParts<'_>) -> Class + Send + Sync + use<> {
     let headers = common.classes.clone().base(strategy.plain.class);
+    let asked = common.asked_classes.clone().base(strategy.plain.class);
     let mut priorities = strategy.priorities();
     priorities.extend(["low", "normal", "high"].map(Label::named));
     move |request| {
-        let mut class = headers.of(request);
+        let is_asked = request.extensions.get::<AskedByProxy>().is_some();
+        let mut class = if is_asked { asked.of(request) } else { headers.of(request) };
         if !priorities.contains(&class.priority) {
             class.priority = Label::default();
         }
