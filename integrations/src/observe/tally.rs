@@ -71,6 +71,38 @@ impl Tally {
         self.0.throttles.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
+    /// Returns how many checks of a throttle took how long: the upper bound of each span of durations, in
+    /// ascending order, with the number of checks in the span. The last bound is [`Duration::MAX`]. The list
+    /// is empty for a throttle that has reported no request.
+    ///
+    /// ```
+    /// use traffik::web::Tally;
+    ///
+    /// assert!(Tally::default().check_times("api").is_empty());
+    /// ```
+    #[must_use]
+    pub fn check_times(&self, throttle: &str) -> Vec<(Duration, u64)> {
+        let throttles = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        let bounds = BOUNDS.iter().map(|bound| Duration::from_nanos(*bound)).chain([Duration::MAX]);
+        let counts = throttles.get(throttle).into_iter().flat_map(|counts| &counts.took);
+        bounds.zip(counts.map(|count| count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Returns how long all checks of a throttle took together.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use traffik::web::Tally;
+    ///
+    /// assert_eq!(Tally::default().check_time("api"), Duration::ZERO);
+    /// ```
+    #[must_use]
+    pub fn check_time(&self, throttle: &str) -> Duration {
+        let throttles = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        let nanoseconds = throttles.get(throttle).map_or(0, |it| it.nanoseconds.load(Ordering::Relaxed));
+        Duration::from_nanos(nanoseconds)
+    }
+
     /// Returns how often storages have failed, by kind of failure.
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let kinds = ErrorKind::ALL.into_iter();
@@ -97,9 +129,10 @@ impl Tally {
 
     fn write(&self, text: &mut String) -> fmt::Result {
         let throttles = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        let throttles: Vec<_> = throttles.iter().map(|(name, counts)| (escaped(name), counts)).collect();
         writeln!(text, "# HELP traffik_requests_total Requests by throttle and what became of them.")?;
         writeln!(text, "# TYPE traffik_requests_total counter")?;
-        for (throttle, counts) in throttles.iter() {
+        for (throttle, counts) in &throttles {
             for result in RequestOutcome::ALL {
                 let count = counts.of(result);
                 let result = result.name();
@@ -114,7 +147,7 @@ impl Tally {
             "# HELP traffik_decisions_total Requests by throttle and where the decision came from."
         )?;
         writeln!(text, "# TYPE traffik_decisions_total counter")?;
-        for (throttle, counts) in throttles.iter() {
+        for (throttle, counts) in &throttles {
             // A throttle reports no event with these two origins, so their counts would always be 0.
             let is_reported = |origin: &Origin| !matches!(origin, Origin::Bypassed | Origin::Disabled);
             for origin in Origin::ALL.into_iter().filter(is_reported) {
@@ -127,7 +160,7 @@ impl Tally {
         }
         writeln!(text, "# HELP traffik_check_seconds How long checks took.")?;
         writeln!(text, "# TYPE traffik_check_seconds histogram")?;
-        for (throttle, counts) in throttles.iter() {
+        for (throttle, counts) in &throttles {
             // Prometheus' buckets are cumulative: bucket `n` is the sum of `took[0..=n]`.
             let mut so_far = 0;
             let bounds = BOUNDS.iter().map(|bound| (*bound as f64 / 1e9).to_string());
@@ -172,6 +205,11 @@ impl ThrottleCounts {
     }
 }
 
+/// Escapes a name for the value of a label.
+fn escaped(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 /// Adds 1 to the count at an index.
 fn count(counts: &[AtomicU64], at: usize) {
     if let Some(count) = counts.get(at) {
@@ -214,6 +252,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_label_is_escaped() {
+        let tally = Tally::default();
+        let event = Event {
+            throttle: "a\"b\\c\nd",
+            result: RequestOutcome::Denied,
+            client: None,
+            took: None,
+            failure: None,
+            origin: None,
+        };
+        tally.seen(&event);
+        let line = r#"traffik_requests_total{throttle="a\"b\\c\nd",result="denied"} 1"#;
+        let text = tally.prometheus();
+        assert!(text.lines().any(|it| it == line), "{text}");
+    }
+
+    #[test]
     fn all_events_are_counted_and_exported() {
         let tally = Tally::default();
         let failure = BackendError::new(ErrorKind::Timeout, "late");
@@ -240,6 +295,11 @@ mod tests {
             (0, vec!["api".to_owned()])
         );
         tally.add_errors(ErrorKind::Corrupt, 3);
+        let times = tally.check_times("api");
+        let counted: Vec<_> = times.iter().filter(|(_, count)| *count > 0).copied().collect();
+        let bounds = [1_000, 10_000, 100_000_000].map(|bound| (Duration::from_nanos(bound), 1));
+        assert_eq!(counted, [&bounds[..], &[(Duration::MAX, 1)]].concat());
+        assert_eq!(tally.check_time("api"), Duration::from_micros(2_050_008));
         let text = tally.prometheus();
         for line in [
             "traffik_requests_total{throttle=\"api\",result=\"allowed\"} 2",
