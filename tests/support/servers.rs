@@ -26,6 +26,7 @@ pub use cluster::Cluster;
 pub use identity::Identity;
 pub use memcached::{Memcached, MemcachedOptions};
 pub use nginx::Nginx;
+pub use ports::free as free_port;
 pub use process::is_running;
 pub use proxy::{Bytes, Proxy};
 pub use redis::{Redis, RedisOptions};

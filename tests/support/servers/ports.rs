@@ -17,7 +17,7 @@ pub(super) const BUS: u16 = 10_000;
 const PORTS: std::ops::Range<u16> = 12_000..12_000 + BUS;
 
 /// A port that is free now, as is that of its bus; not given again by this process before all others were.
-pub(super) fn free() -> u16 {
+pub fn free() -> u16 {
     // Each process starts elsewhere, so that those that run at once seldom try the same.
     static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| {
         let random = std::hash::RandomState::new().hash_one(std::process::id());

@@ -6,6 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::identity::Identity;
+use super::ports::BUS;
 use super::redis::{Redis, process_of};
 use super::resp::{Client, Reply};
 use super::server::{Program, Server};
@@ -16,7 +18,9 @@ const FILE: &str = "sentinel.conf";
 
 /// The sentinel as a program.
 pub struct SentinelProgram {
+    /// The port of the master, over TLS if there is an identity.
     master: u16,
+    identity: Option<Identity>,
 }
 
 impl Program for SentinelProgram {
@@ -29,8 +33,18 @@ impl Program for SentinelProgram {
 
     fn prepare(&self, directory: &Path, port: u16) {
         let (name, master) = (Sentinel::NAME, self.master);
+        let mut tls = String::new();
+        if let Some(identity) = &self.identity {
+            fs::write(directory.join("certificate.pem"), &identity.certificate).unwrap();
+            fs::write(directory.join("key.pem"), &identity.key).unwrap();
+            tls = format!(
+                "tls-port {}\ntls-auth-clients no\ntls-replication yes\ntls-cert-file certificate.pem\n\
+                 tls-key-file key.pem\ntls-ca-cert-file certificate.pem\n",
+                port + BUS
+            );
+        }
         let text = format!(
-            "bind 127.0.0.1\nport {port}\n\
+            "bind 127.0.0.1\nport {port}\n{tls}\
              sentinel monitor {name} 127.0.0.1 {master} 1\n\
              sentinel down-after-milliseconds {name} 500\n\
              sentinel failover-timeout {name} 2000\n"
@@ -54,14 +68,30 @@ impl Sentinel {
 
     /// Returns when the replica has the master's data and the sentinel knows both.
     pub fn start() -> Self {
+        Self::launch(None)
+    }
+
+    /// The same over TLS: the sentinel at [`secured_port`](Self::secured_port), and its nodes.
+    pub fn secured(identity: &Identity) -> Self {
+        Self::launch(Some(identity))
+    }
+
+    fn launch(identity: Option<&Identity>) -> Self {
         // A master waits 5 s for more replicas before it sends its data, unless told not to.
-        let options = || Redis::options().config(&["repl-diskless-sync-delay", "0"]);
+        let options = || {
+            let options = Redis::options().config(&["repl-diskless-sync-delay", "0"]);
+            match identity {
+                Some(identity) => options.secured(identity).config(&["tls-replication", "yes"]),
+                None => options,
+            }
+        };
         let master = options().start();
-        let replica = options().config(&["replicaof", "127.0.0.1", &master.port().to_string()]).start();
+        let port = if identity.is_some() { master.secured_port() } else { master.port() };
+        let replica = options().config(&["replicaof", "127.0.0.1", &port.to_string()]).start();
         until(AGREED, "the replica follows its master", || {
             replica.info("master_link_status").as_deref() == Some("up")
         });
-        let sentinel = Server::launch(SentinelProgram { master: master.port() });
+        let sentinel = Server::launch(SentinelProgram { master: port, identity: identity.cloned() });
         let sentinel = Self { sentinel, nodes: [master, replica] };
         until(AGREED, "the sentinel finds the replica", || {
             let known = sentinel.ask(&["SENTINEL", "REPLICAS", Self::NAME]);
@@ -71,6 +101,11 @@ impl Sentinel {
             known.array().len() == 1 && known.array().iter().all(up)
         });
         sentinel
+    }
+
+    /// Where the sentinel serves over TLS, if it does.
+    pub fn secured_port(&self) -> u16 {
+        self.sentinel.port() + BUS
     }
 
     pub fn url(&self) -> String {
