@@ -6,4 +6,5 @@ pub(crate) mod parameters;
 pub(crate) mod plain;
 pub(crate) mod plan;
 pub(crate) mod spec;
+pub(crate) mod storage;
 pub(crate) mod strategy;

@@ -9,7 +9,7 @@
 //! | [`limits`] | the text form of limits, and the strategies that it builds |
 //! | [`stores`] | the storages, and the use that survives a reload |
 //! | [`throttles`], [`gateway`] | the throttles, and the state shared by all requests |
-//! | [`observe`] | the clients denied most, and the samples of the live page |
+//! | [`observe`] | the log, the counters, the clients denied most, and the samples of the live page |
 //! | [`proxy`] | the service behind: an upstream server, or a WebSocket |
 //! | [`auth`] | the answers to a proxy that asks whether it may pass a request on |
 //! | [`admin`] | the admin paths, their access check, and the live page |
@@ -31,15 +31,20 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::observe::log;
+
 fn main() -> ExitCode {
     let options = config::options::Options::parse();
+    log::start(options.operation.log, options.operation.log_level);
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| format!("cannot start the tokio runtime: {error}"));
-    match runtime.and_then(|runtime| runtime.block_on(server::run::run(options))) {
+    let ended = match runtime.and_then(|runtime| runtime.block_on(server::run::run(options))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            log::fail(&format!("error: {error}"));
             ExitCode::from(2)
         }
-    }
+    };
+    log::flush();
+    ended
 }

@@ -12,11 +12,11 @@ use traffik::strategy::{StatValue, StatsSnapshot};
 use traffik::{DeniedKey, Label};
 
 use crate::admin::caller;
+use crate::admin::metrics;
 use crate::admin::page;
 use crate::gateway::Gateway;
 use crate::limits::keys::decoded;
 use crate::response::{GatewayResponse, streamed, text, typed};
-use crate::stores::metrics;
 use crate::throttles::pipeline::ThrottleControl;
 
 /// The prefix of the admin paths.
@@ -55,12 +55,12 @@ pub(crate) async fn answer<B>(
         "reset" => only("POST"),
         _ if !reads => only("GET"),
         "health" => health(gateway).await,
-        "metrics" => {
-            let pipeline = gateway.pipeline.load();
-            pipeline.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
-            let stores = metrics::prometheus(&pipeline.stores);
-            typed("text/plain; version=0.0.4", gateway.tally.prometheus() + &stores)
+        "livez" => text(StatusCode::OK, "alive\n"),
+        "readyz" if *gateway.end.borrow() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the gateway is shutting down\n")
         }
+        "readyz" => health(gateway).await,
+        "metrics" => metrics::answer(gateway).await,
         "denied" => {
             let line = |it: DeniedKey| format!("{}\t{}\n", it.denials, it.name);
             text(StatusCode::OK, gateway.denied_most().into_iter().map(line).collect::<String>())

@@ -8,6 +8,7 @@ use traffik::web::ResponseBody;
 
 use super::question;
 use crate::gateway::Gateway;
+use crate::observe::counters::{self, COUNTERS};
 use crate::proxy::target;
 use crate::response::{Body, text};
 
@@ -17,6 +18,7 @@ pub(crate) async fn answer<B>(
     proxy: SocketAddr,
     gateway: &Gateway,
 ) -> Response<ResponseBody<Body>> {
+    counters::count(&COUNTERS.auth_requests);
     let trusted = &gateway.common.trusted;
     let refused = |status, reason: &str| text(status, format!("{reason}\n")).map(ResponseBody::from);
     if !trusted.contains(proxy.ip()) {

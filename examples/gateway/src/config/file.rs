@@ -40,8 +40,9 @@ use traffik::web::Rule;
 use traffik::{Rate, web::HeaderFormat};
 
 use crate::limits::keys::KeySpec;
-use crate::limits::plan::{Headers, MOST_RATES, OnErrorSpec, RulePlan, StorageSpec, ThrottlePlan, names};
+use crate::limits::plan::{Headers, MOST_RATES, OnErrorSpec, RulePlan, ThrottlePlan, names};
 use crate::limits::spec::Spec;
+use crate::limits::storage::StorageSpec;
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -200,6 +201,7 @@ fn line_of(text: &str, at: usize) -> usize {
 fn plan(text: &str, table: ThrottleTable) -> Result<ThrottlePlan, (Option<usize>, String)> {
     let plain = |error: &str| (None, error.to_owned());
     let uid = table.uid.into_inner();
+    let rate_key = if table.rate.is_some() { "rate" } else { "rates" };
     let rates: Vec<Rate> = match (table.rate, table.rates) {
         (Some(rate), None) => vec![rate.0],
         (None, Some(rates)) if rates.get_ref().len() > MOST_RATES => {
@@ -222,12 +224,12 @@ fn plan(text: &str, table: ThrottleTable) -> Result<ThrottlePlan, (Option<usize>
         None => "fixed-window".parse().map_err(|error| (None, error))?,
     };
     // Build the strategies here, so that a bad combination is refused before anything is replaced.
-    let limits = strategy.limits("--rate", &rates).map_err(|error| (strategy_line, error))?;
+    let limits = strategy.limits(rate_key, "strategy", &rates).map_err(|error| (strategy_line, error))?;
     let on_error = table.on_error.as_ref().map_or(OnErrorSpec::default(), |it| it.get_ref().0);
     if let (OnErrorSpec::Fallback { instances }, Some(given)) = (on_error, &table.on_error) {
         limits
             .check_shares(instances, &rates)
-            .map_err(|error| (Some(line_of(text, given.span().start)), error))?;
+            .map_err(|error| (Some(line_of(text, given.span().start)), format!("on_error {error}")))?;
     }
     let rule = |rule: RuleTable| RulePlan {
         path: rule.path.map(|path| path.0.0),

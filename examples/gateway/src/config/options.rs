@@ -18,8 +18,9 @@ use crate::config::proxy_options::ProxyOptions;
 use crate::limits::keys::KeySpec;
 use crate::limits::parameters::PositiveDuration;
 use crate::limits::plain::message;
-use crate::limits::plan::{CommonSettings, Headers, OnErrorSpec, StorageSpec, ThrottlePlan};
+use crate::limits::plan::{CommonSettings, Headers, OnErrorSpec, ThrottlePlan};
 use crate::limits::spec::{self, Spec};
+use crate::limits::storage::StorageSpec;
 
 /// A reverse proxy that rate-limits the requests it forwards.
 #[derive(Clone, Parser)]
@@ -50,10 +51,12 @@ pub(crate) struct Options {
 
     /// Storage of the counts: this process, Redis or Memcached.
     ///
-    /// memory: or memory:capacity=100000,full=evict|refuse; redis://HOST:PORT or
-    /// redis+cluster://ONE:PORT,OTHER:PORT, with rediss:// and rediss+cluster:// for TLS; or
+    /// memory: or memory:capacity=100000,full=evict|refuse; redis://USER:PASSWORD@HOST:PORT/DATABASE,
+    /// redis+cluster://ONE:PORT,OTHER:PORT, redis+sentinel://ONE:PORT,OTHER:PORT/MASTER/DATABASE, each with
+    /// rediss for TLS and with valkey as another word for redis; redis+unix:///PATH?db=DATABASE; or
     /// memcached://HOST:PORT, for several servers memcached://ONE:PORT,OTHER:PORT. Name each Memcached server
-    /// whose address may change: memcached://a=ONE:PORT,b=OTHER:PORT.
+    /// whose address may change: memcached://a=ONE:PORT,b=OTHER:PORT. The user and the password of a URL with
+    /// sentinels are those of the master.
     #[arg(long, value_name = "URL", default_value = "memory:", conflicts_with = "config")]
     pub(crate) storage: StorageSpec,
 

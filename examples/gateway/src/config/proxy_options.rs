@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use http::Uri;
 use traffik::Rate;
 
-use crate::limits::plan::server;
+use crate::limits::storage::server;
 
 /// The options of the reverse proxy.
 #[derive(Args, Clone)]

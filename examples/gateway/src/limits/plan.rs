@@ -8,14 +8,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 use http::{HeaderName, Method};
 use tokio_util::task::TaskTracker;
-use traffik::runtime::Tokio;
-use traffik::storage::WhenFull;
+use traffik::Rate;
 use traffik::web::{ClassHeaders, HeaderFormat, Networks};
-use traffik::{MemcachedBuilder, MemcachedStorage, Rate, RedisStorage};
 
 use crate::limits::keys::KeySpec;
-use crate::limits::parameters::{Parameters, PositiveDuration, WHOLE};
+use crate::limits::parameters::{Parameters, PositiveDuration};
 use crate::limits::spec::Spec;
+use crate::limits::storage::StorageSpec;
 
 /// The settings of one throttle.
 #[derive(Clone)]
@@ -110,108 +109,6 @@ impl FromStr for OnErrorSpec {
     }
 }
 
-/// The storage of a throttle's states.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum StorageSpec {
-    Memory { capacity: usize, when_full: WhenFull },
-    Redis(String),
-    RedisCluster(String),
-    Memcached(String),
-}
-
-impl StorageSpec {
-    /// Returns the URL of a shared storage.
-    pub(crate) fn url(&self) -> Option<&String> {
-        match self {
-            Self::Memory { .. } => None,
-            Self::Redis(url) | Self::RedisCluster(url) | Self::Memcached(url) => Some(url),
-        }
-    }
-
-    /// Returns a URL for each node of a cluster, each with the user and the password that the text names
-    /// once.
-    pub(crate) fn nodes(&self) -> Vec<String> {
-        let (scheme, rest) = self.url().and_then(|url| url.split_once("+cluster://")).unwrap_or_default();
-        let (user, nodes) =
-            rest.rsplit_once('@').map_or((String::new(), rest), |(user, nodes)| (format!("{user}@"), nodes));
-        nodes.split(',').map(|node| format!("{scheme}://{user}{node}")).collect()
-    }
-}
-
-/// Checks the server of a URL, `USER:PASSWORD@HOST:PORT`; user, password and port are optional.
-pub(crate) fn server(text: &str) -> Result<(), String> {
-    let (_, server) = text.rsplit_once('@').unwrap_or(("", text));
-    // The colons of an IPv6 address stand in brackets, so the port is searched after these.
-    let after = server.rfind(']').map_or(0, |end| end + 1);
-    let (host, port) = server.split_at(server[after..].find(':').map_or(server.len(), |at| after + at));
-    match port.strip_prefix(':') {
-        _ if host.is_empty() => Err(format!("{server:?} names no host; write HOST:PORT")),
-        Some(port) if !port.parse::<u16>().is_ok_and(|port| port > 0) => {
-            Err(format!("{server}: {port:?} is not a port; write 1 to 65535"))
-        }
-        _ => Ok(()),
-    }
-}
-
-impl Default for StorageSpec {
-    fn default() -> Self {
-        Self::Memory { capacity: 100_000, when_full: WhenFull::Evict }
-    }
-}
-
-impl FromStr for StorageSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parameters = match text.split_once(':') {
-            Some(("memory", parameters)) => parameters,
-            Some(("redis" | "rediss", rest)) => {
-                let authority = rest.strip_prefix("//").unwrap_or_default();
-                if !authority.is_empty() {
-                    server(authority.split(['/', '?', '#']).next().unwrap_or_default())?;
-                }
-                return RedisStorage::url(text)
-                    .map(|_| Self::Redis(text.to_owned()))
-                    .map_err(|error| format!("{error}; write redis://USER:PASSWORD@HOST:PORT/DATABASE"));
-            }
-            Some(("redis+cluster" | "rediss+cluster", _)) => {
-                let spec = Self::RedisCluster(text.to_owned());
-                let nodes = spec.nodes();
-                let servers = nodes.iter().filter_map(|url| Some(url.split_once("://")?.1));
-                servers.filter(|it| !it.is_empty()).try_for_each(server)?;
-                return RedisStorage::cluster(spec.nodes())
-                    .map(|_| spec)
-                    .map_err(|error| format!("{error}; write redis+cluster://HOST:PORT,HOST:PORT"));
-            }
-            Some(("memcached", _)) => {
-                return MemcachedStorage::url(Tokio, text)
-                    .and_then(MemcachedBuilder::build)
-                    .map(|_| Self::Memcached(text.to_owned()))
-                    .map_err(|error| error.to_string());
-            }
-            _ => {
-                return Err(
-                    "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT, \
-                            redis+cluster://HOST:PORT,HOST:PORT and memcached://HOST:PORT"
-                        .to_owned(),
-                );
-            }
-        };
-        let mut parameters = Parameters::parse("memory", parameters)?;
-        let capacity = parameters.take::<u32>("capacity", WHOLE)?.unwrap_or(100_000);
-        if capacity == 0 {
-            return Err("capacity is 0, which has room for no client; write at least 1".to_owned());
-        }
-        let when_full = match parameters.take::<String>("full", "evict or refuse")?.as_deref() {
-            None | Some("evict") => WhenFull::Evict,
-            Some("refuse") => WhenFull::Refuse,
-            Some(other) => return Err(format!("full={other} is unknown; write full=evict or full=refuse")),
-        };
-        parameters.finish()?;
-        Ok(Self::Memory { capacity: capacity as usize, when_full })
-    }
-}
-
 /// The format of rate-limit headers, by its name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Headers {
@@ -250,6 +147,14 @@ pub(crate) fn names(of: &str, rates: usize) -> Vec<String> {
     }
 }
 
+impl ThrottlePlan {
+    /// Returns a setting's name for an error: the key of the file, or the option of the command line.
+    pub(crate) fn setting(&self, key: &str) -> String {
+        let is_option = self.place.is_empty();
+        if is_option { format!("--{}", key.replace('_', "-")) } else { key.to_owned() }
+    }
+}
+
 impl fmt::Display for ThrottlePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |items: Vec<String>| items.join(" and ");
@@ -261,12 +166,7 @@ impl fmt::Display for ThrottlePlan {
         write!(f, "{}: ", self.uid)?;
         write!(f, "{}, {}", list(self.rates.iter().map(rate).collect()), self.strategy.text)?;
         write!(f, ", by {}", list(self.keys.iter().map(KeySpec::to_string).collect()))?;
-        match &self.storage {
-            StorageSpec::Memory { capacity, .. } => write!(f, ", in memory for {capacity} keys")?,
-            StorageSpec::Redis(_) => f.write_str(", on redis")?,
-            StorageSpec::RedisCluster(_) => f.write_str(", on a redis cluster")?,
-            StorageSpec::Memcached(_) => f.write_str(", on memcached")?,
-        }
+        write!(f, ", {}", self.storage)?;
         match &self.cost_header {
             Some(header) => write!(f, ", cost in {header}")?,
             None if self.cost != 1 => write!(f, ", cost {}", self.cost)?,

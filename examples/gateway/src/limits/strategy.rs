@@ -50,10 +50,16 @@ impl RateLimits {
 }
 
 impl Spec {
-    /// Builds a strategy for each rate. Errors name `option`, the option that the rates came from.
-    pub(crate) fn limits(&self, option: &str, rates: &[Rate]) -> Result<RateLimits, String> {
+    /// Builds a strategy for each rate. Errors name the settings that the rates and the strategy came from:
+    /// options such as `--rate`, or keys of the file.
+    pub(crate) fn limits(
+        &self,
+        rate_setting: &str,
+        strategy_setting: &str,
+        rates: &[Rate],
+    ) -> Result<RateLimits, String> {
         let at_rate = |rate: &Rate, error| {
-            format!("{option} {rate}: --strategy {}: {}", self.text, self.with_names(error))
+            format!("{rate_setting} {rate}: {strategy_setting} {}: {}", self.text, self.with_names(error))
         };
         fn each<T>(
             rates: &[Rate],

@@ -51,7 +51,7 @@ impl Echo {
             None => serving(vec![AnyLimit::unlimited()?], Class::default(), policy, None),
             Some(rate) => {
                 let (class, tally) = (spec.plain.class, Some(tally.clone()));
-                match spec.limits("--ws-rate", &[rate])? {
+                match spec.limits("--ws-rate", "--strategy", &[rate])? {
                     RateLimits::Any(strategies) => serving(strategies, class, policy, tally),
                     RateLimits::Log(strategies) => serving(strategies, class, policy, tally),
                 }

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join_all};
@@ -16,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch::Sender;
 use traffik::runtime::{Runtime, Tokio};
 use traffik::web::{PeerAddress, ResponseBody};
 
@@ -25,9 +27,13 @@ use crate::auth;
 use crate::config::file;
 use crate::config::options::Options;
 use crate::gateway::Gateway;
+use crate::limits::plan::ThrottlePlan;
+use crate::observe::counters::{self, COUNTERS, OpenConnection};
+use crate::observe::{denial_log, log};
 use crate::proxy::target;
 use crate::response::{Body, text};
-use crate::stores::store::SharedStore;
+use crate::server::plan_texts::PlanTexts;
+use crate::stores::store::{SharedStore, without_secrets};
 
 /// Longest time that shutdown waits for requests under way.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -54,6 +60,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     if options.check {
         return check(&options, &gateway).await;
     }
+    let plans = options.plans()?;
     let (listener, address) = listen("--listen", options.listener.listen).await?;
     let admin = OptionFuture::from(options.operation.admin.map(|admin| listen("--admin", admin)))
         .await
@@ -61,32 +68,44 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let auth = OptionFuture::from(options.auth.auth.map(|auth| listen("--auth", auth))).await.transpose()?;
     let mut terminate = on(SignalKind::terminate())?;
     let mut interrupt = on(SignalKind::interrupt())?;
-    if let Some(path) = options.config {
-        Tokio.spawn(watch(path, known, on(SignalKind::hangup())?, Arc::clone(&gateway)));
-    }
-    Tokio.spawn(sample(Arc::clone(&gateway)));
-    println!("listening on http://{address}");
+    LazyLock::force(&COUNTERS);
+    log::say(&format!("listening on http://{address}"));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
     if let Some((_, address)) = &admin {
-        println!("admin paths on http://{address}");
+        log::say(&format!("admin paths on http://{address}"));
+        tracing::info!("admin paths on http://{address}");
     }
     if let Some((_, address)) = &auth {
-        println!("forward auth on http://{address}");
+        log::say(&format!("forward auth on http://{address}"));
+        tracing::info!("forward auth on http://{address}");
     }
+    let described = PlanTexts::of(&plans);
+    described.log();
+    if let Some(path) = options.config {
+        Tokio.spawn(watch(path, known, described, on(SignalKind::hangup())?, Arc::clone(&gateway)));
+    }
+    Tokio.spawn(sample(Arc::clone(&gateway)));
 
-    {
+    // Admin connections end after those of clients, so that `readyz` answers while the gateway drains.
+    let admin_end = Sender::new(false);
+    let admin_listener = admin.as_ref().map(|(listener, _)| listener);
+    let admins = admin_listener.map(|it| accept(it, Door::Admin, &gateway, &admin_end));
+    let mut admins = pin!(OptionFuture::from(admins));
+    let signal = {
         let audience = if admin.is_some() { Audience::Nobody } else { Audience::ThisMachine };
-        let clients = accept(&listener, Door::Clients(audience), &gateway);
-        let admins = admin.as_ref().map(|(listener, _)| accept(listener, Door::Admin, &gateway));
-        let proxies = auth.as_ref().map(|(listener, _)| accept(listener, Door::Auth, &gateway));
+        let clients = accept(&listener, Door::Clients(audience), &gateway, &gateway.end);
+        let proxies = auth.as_ref().map(|(listener, _)| accept(listener, Door::Auth, &gateway, &gateway.end));
         tokio::select! {
-            () = clients => {}
-            Some(()) = OptionFuture::from(admins) => {}
-            Some(()) = OptionFuture::from(proxies) => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = clients => return Ok(()),
+            Some(()) = OptionFuture::from(proxies) => return Ok(()),
+            Some(()) = &mut admins => return Ok(()),
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
         }
-    }
-    drop((listener, admin, auth));
+    };
+    drop((listener, auth));
+    let open = COUNTERS.connections_open.load(Ordering::Relaxed);
+    tracing::info!(connections = open, "shutting down on {signal}; requests under way have {DRAIN:?}");
     gateway.events.stop();
     let tasks = &gateway.common.tasks;
     tasks.close();
@@ -95,8 +114,18 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         gateway.end.send_replace(true);
         gateway.end.closed().await;
         tasks.wait().await;
+        admin_end.send_replace(true);
+        admin_end.closed().await;
     };
-    let _ = Tokio.timeout(DRAIN, drained).await;
+    let ended = tokio::select! {
+        ended = Tokio.timeout(DRAIN, drained) => ended,
+        Some(()) = &mut admins => Ok(()),
+    };
+    denial_log::end();
+    match ended {
+        Ok(()) => tracing::info!("stopped"),
+        Err(_) => tracing::warn!("stopped; connections still open after {DRAIN:?} were cut off"),
+    }
     // Close the stores last: no request is left that could use an answer of theirs.
     let stores = Arc::clone(&gateway.pipeline.load().stores);
     let _ = Tokio.timeout(CLOSE, join_all(stores.iter().map(SharedStore::close))).await;
@@ -105,9 +134,10 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
 
 /// Prints the throttles of the options, and asks each store to write unless `--offline` is given.
 async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
-    options.plans()?.iter().for_each(|plan| println!("{plan}"));
+    let plans = options.plans()?;
+    plans.iter().for_each(|plan| log::print(&plan.to_string()));
     if let Some(messages) = &gateway.upstream.echo.messages {
-        println!("{messages}");
+        log::print(messages);
     }
     if let Some((method, uri)) = &options.request {
         let mut request = Request::builder().method(method).uri(uri.clone());
@@ -117,10 +147,11 @@ async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
         let peer = PeerAddress::new((options.request_from, 0).into());
         let request = request.extension(peer).body(()).map_err(|error| format!("--request: {error}"))?;
         match target::refusal(request.uri()) {
-            Some(reason) => println!("400: {reason}"),
+            Some(reason) => log::print(&format!("400: {reason}")),
             None => {
                 for control in &*gateway.pipeline.load().controls {
-                    print!("{}", (control.explain)(request.clone()).await);
+                    let explained = (control.explain)(request.clone()).await;
+                    log::print(explained.trim_end_matches('\n'));
                 }
             }
         }
@@ -128,7 +159,14 @@ async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
     if !options.offline {
         let stores = Arc::clone(&gateway.pipeline.load().stores);
         for store in stores.iter() {
-            store.ready().await.map_err(|error| format!("--storage {}: {error}", store.name()))?;
+            let is_on = |plan: &&ThrottlePlan| {
+                plan.storage.url().is_some_and(|url| store.name().starts_with(&without_secrets(url)))
+            };
+            store.ready().await.map_err(|error| {
+                let plan = plans.iter().find(is_on);
+                let setting = plan.map(|plan| format!("{}{}", plan.place, plan.setting("storage")));
+                format!("{} {}: {error}", setting.unwrap_or_default(), store.name())
+            })?;
         }
     }
     Ok(())
@@ -158,8 +196,8 @@ enum Door {
     Auth,
 }
 
-/// Accepts connections and serves each in a task, for ever.
-async fn accept(listener: &TcpListener, door: Door, gateway: &Arc<Gateway>) {
+/// Accepts connections and serves each in a task, for ever. `end` signals the connections to end.
+async fn accept(listener: &TcpListener, door: Door, gateway: &Arc<Gateway>, end: &Sender<bool>) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     server.http2().timer(TokioTimer::new());
@@ -171,14 +209,21 @@ async fn accept(listener: &TcpListener, door: Door, gateway: &Arc<Gateway>) {
         };
         // An error means that the client is gone already; reading will fail then.
         let _ = stream.set_nodelay(true);
-        let (gateway, mut end) = (Arc::clone(gateway), gateway.end.subscribe());
+        let (gateway, mut end) = (Arc::clone(gateway), end.subscribe());
+        let open = OpenConnection::new();
         let service = service_fn(move |request| route(request, peer, door, Arc::clone(&gateway)));
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         Tokio.spawn(async move {
+            let _open = open;
             let mut connection = pin!(connection);
-            // An error of one connection concerns its client only, who sees it; so it is not logged.
             tokio::select! {
-                _ = connection.as_mut() => return,
+                ended = connection.as_mut() => {
+                    // An error of one connection concerns its client only, who sees it.
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, "a connection failed: {error}");
+                    }
+                    return;
+                }
                 _ = end.wait_for(|ends| *ends) => connection.as_mut().graceful_shutdown(),
             }
             let _ = connection.await;
@@ -204,13 +249,20 @@ async fn route(
     if let Some(reason) = target::refusal(request.uri()) {
         return Ok(text(StatusCode::BAD_REQUEST, format!("{reason}\n")).map(ResponseBody::from));
     }
+    counters::count(&COUNTERS.proxy_requests);
     request.extensions_mut().insert(PeerAddress::new(peer));
     let handler = Arc::clone(&gateway.pipeline.load().doors.proxy);
     handler(request).await
 }
 
 /// Reloads the file when it changes and on SIGHUP. If the file has an error, logs it and keeps the throttles.
-async fn watch(path: PathBuf, mut known: Option<Vec<u8>>, mut hangup: Signal, gateway: Arc<Gateway>) {
+async fn watch(
+    path: PathBuf,
+    mut known: Option<Vec<u8>>,
+    mut described: PlanTexts,
+    mut hangup: Signal,
+    gateway: Arc<Gateway>,
+) {
     let mut looks = Tokio.interval(LOOK);
     loop {
         let is_forced = tokio::select! {
@@ -222,12 +274,19 @@ async fn watch(path: PathBuf, mut known: Option<Vec<u8>>, mut hangup: Signal, ga
             continue;
         }
         known = now;
-        match file::read(&path).and_then(|plans| gateway.replace(&plans)) {
-            Ok(losses) => {
-                let losses: String = losses.iter().map(|it| format!("; {it}")).collect();
-                eprintln!("reloaded {}{losses}", path.display());
+        match file::read(&path).and_then(|plans| Ok((gateway.replace(&plans)?, plans))) {
+            Ok((losses, plans)) => {
+                counters::count(&COUNTERS.reloads);
+                let next = PlanTexts::of(&plans);
+                let changes = next.changes_since(&described);
+                described = next;
+                let words: String = changes.iter().chain(&losses).map(|it| format!("; {it}")).collect();
+                tracing::info!("reloaded {}{words}", path.display());
             }
-            Err(error) => eprintln!("error: {error}\nthe previous configuration stays in use"),
+            Err(error) => {
+                counters::count(&COUNTERS.reloads_refused);
+                tracing::error!("{error}\nthe previous configuration stays in use");
+            }
         }
     }
 }
@@ -237,6 +296,7 @@ async fn sample(gateway: Arc<Gateway>) {
     let mut seconds = Tokio.interval(Duration::from_secs(1));
     loop {
         gateway.events.tick(page::sample(&gateway));
+        denial_log::tick();
         seconds.tick().await;
     }
 }

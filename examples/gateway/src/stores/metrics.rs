@@ -1,68 +1,96 @@
-//! The metrics of shared stores, in Prometheus' text format.
+//! The metrics of shared stores and of memories.
 
-use crate::stores::store::{SharedStore, state_name};
+use crate::observe::families::Families;
+use crate::stores::store::{MemoryGauge, SharedStore, state_name};
 
-/// Formats the metrics of all stores in Prometheus' text format.
-pub(crate) fn prometheus(stores: &[SharedStore]) -> String {
-    if stores.is_empty() {
-        return String::new();
-    }
-    let mut text = "# HELP traffik_breaker_open 1 if the circuit breaker of a store is not closed, else 0.\n\
-                    # TYPE traffik_breaker_open gauge\n"
-        .to_owned();
-    for store in stores {
-        let (name, open) = (store.name(), u8::from(store.state_name() != "closed"));
-        text += &format!("traffik_breaker_open{{store=\"{name}\"}} {open}\n");
-    }
-    text += "# HELP traffik_node_up 1 if a server of a store answers, 0 if it has a fault.\n\
-             # TYPE traffik_node_up gauge\n";
-    for store in stores {
-        for (node, fault) in store.faults() {
-            let (name, up) = (store.name(), u8::from(fault.is_none()));
-            text += &format!("traffik_node_up{{store=\"{name}\",node=\"{node}\"}} {up}\n");
-        }
-    }
-    text += "# HELP traffik_node_breaker_open 1 if the circuit breaker of a server is not closed, else 0.\n\
-             # TYPE traffik_node_breaker_open gauge\n";
-    for store in stores {
-        for (node, state, _) in store.breaker.nodes() {
-            let (name, open) = (store.name(), u8::from(state_name(state) != "closed"));
-            if let Some(node) = node {
-                text += &format!("traffik_node_breaker_open{{store=\"{name}\",node=\"{node}\"}} {open}\n");
-            }
-        }
-    }
-    text += "# HELP traffik_node_calls_total Calls to a server of a store with several servers, by operation and result.\n\
-             # TYPE traffik_node_calls_total counter\n";
-    for store in stores {
-        for (node, calls) in store.calls.nodes() {
-            for (operation, ended, count, _) in calls.iter() {
-                let (name, operation, result) = (store.name(), operation.name(), ended.name());
-                text += &format!("traffik_node_calls_total{{store=\"{name}\",node=\"{node}\",");
-                text += &format!("operation=\"{operation}\",result=\"{result}\"}} {count}\n");
-            }
-        }
-    }
-    text += "# HELP traffik_breaker_refused_total Calls that the circuit breaker of a store refused.\n\
-             # TYPE traffik_breaker_refused_total counter\n";
-    for store in stores {
-        let (name, refused) = (store.name(), store.breaker.refused());
-        text += &format!("traffik_breaker_refused_total{{store=\"{name}\"}} {refused}\n");
-    }
-    text += "# HELP traffik_store_evictions_total Keys that a store evicted for lack of memory.\n\
-             # TYPE traffik_store_evictions_total counter\n";
-    for store in stores {
-        let (name, evictions) = (store.name(), store.evictions());
-        text += &format!("traffik_store_evictions_total{{store=\"{name}\"}} {evictions}\n");
-    }
-    text += "# HELP traffik_store_calls_total Calls to a store, by operation and result.\n\
-             # TYPE traffik_store_calls_total counter\n";
-    for store in stores {
-        for (operation, ended, count, _) in store.calls.iter() {
-            let (name, operation, result) = (store.name(), operation.name(), ended.name());
-            text += "traffik_store_calls_total";
-            text += &format!("{{store=\"{name}\",operation=\"{operation}\",result=\"{result}\"}} {count}\n");
-        }
-    }
-    text
+/// Adds the metrics of all shared stores.
+pub(crate) fn add_stores(families: &mut Families, stores: &[SharedStore]) {
+    let of_store = |store: &SharedStore| f64::from(u8::from(store.state_name() != "closed"));
+    families.gauges(
+        "traffik_breaker_open",
+        "1 if the circuit breaker of a store is not closed, else 0.",
+        stores.iter().map(|store| (vec![("store", store.name())], of_store(store))),
+    );
+    let faults: Vec<_> = stores.iter().map(|store| (store, store.faults())).collect();
+    let nodes = faults.iter().flat_map(|(store, faults)| {
+        faults.iter().map(move |(node, fault)| {
+            (vec![("store", store.name()), ("node", &**node)], f64::from(u8::from(fault.is_none())))
+        })
+    });
+    families.gauges("traffik_node_up", "1 if a server of a store answers, 0 if it has a fault.", nodes);
+    let breakers: Vec<_> = stores.iter().map(|store| (store, store.breaker.nodes())).collect();
+    let nodes = breakers.iter().flat_map(|(store, nodes)| {
+        nodes.iter().filter_map(|(node, state, _)| {
+            let open = f64::from(u8::from(state_name(*state) != "closed"));
+            Some((vec![("store", store.name()), ("node", &**node.as_ref()?)], open))
+        })
+    });
+    families.gauges(
+        "traffik_node_breaker_open",
+        "1 if the circuit breaker of a server is not closed, else 0.",
+        nodes,
+    );
+    let calls: Vec<_> = stores.iter().map(|store| (store, store.calls.nodes().collect::<Vec<_>>())).collect();
+    let calls = calls.iter().flat_map(|(store, nodes)| {
+        nodes.iter().flat_map(move |(node, calls)| {
+            calls.iter().map(move |(operation, ended, count, _)| {
+                let labels = vec![
+                    ("store", store.name()),
+                    ("node", &**node),
+                    ("operation", operation.name()),
+                    ("result", ended.name()),
+                ];
+                (labels, count)
+            })
+        })
+    });
+    families.counters(
+        "traffik_node_calls_total",
+        "Calls to a server of a store with several servers, by operation and result.",
+        calls,
+    );
+    families.counters(
+        "traffik_breaker_refused_total",
+        "Calls that the circuit breaker of a store refused.",
+        stores.iter().map(|store| (vec![("store", store.name())], store.breaker.refused())),
+    );
+    families.counters(
+        "traffik_store_evictions_total",
+        "Keys that a store evicted for lack of memory.",
+        stores.iter().map(|store| (vec![("store", store.name())], store.evictions())),
+    );
+    let calls = stores.iter().flat_map(|store| {
+        store.calls.iter().map(move |(operation, ended, count, _)| {
+            let labels =
+                vec![("store", store.name()), ("operation", operation.name()), ("result", ended.name())];
+            (labels, count)
+        })
+    });
+    families.counters("traffik_store_calls_total", "Calls to a store, by operation and result.", calls);
+}
+
+/// Adds the metrics of all memories. Scans their keys.
+pub(crate) fn add_memories(families: &mut Families, memories: &[MemoryGauge]) {
+    let use_of = memories.iter().map(|it| (vec![("throttle", &*it.uid)], it, (it.read)()));
+    let uses: Vec<_> = use_of.collect();
+    families.gauges(
+        "traffik_memory_keys",
+        "Keys in use in the memory of a throttle.",
+        uses.iter().map(|(labels, _, used)| (labels.clone(), used.keys as f64)),
+    );
+    families.gauges(
+        "traffik_memory_capacity_keys",
+        "Keys that the memory of a throttle has room for.",
+        uses.iter().map(|(labels, memory, _)| (labels.clone(), memory.capacity as f64)),
+    );
+    families.counters(
+        "traffik_memory_evictions_total",
+        "Keys that the memory of a throttle gave up for lack of room.",
+        uses.iter().map(|(labels, _, used)| (labels.clone(), used.evictions)),
+    );
+    families.counters(
+        "traffik_memory_refusals_total",
+        "New keys that the memory of a throttle refused for lack of room.",
+        uses.iter().map(|(labels, _, used)| (labels.clone(), used.refusals)),
+    );
 }

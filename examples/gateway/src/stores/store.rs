@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use traffik::layer::{Breaker, BreakerState, CallCounters, CircuitBreaker, Failover, Instrumented};
-use traffik::runtime::Tokio;
 use traffik::storage::{AsyncStorage, BackendError, ErrorKind, Local, WhenFull};
 use traffik::strategy::CapacityError;
 use traffik::web::Tally;
-use traffik::{MemcachedStorage, Memory, MonotonicClock, RedisStorage, Strategy};
+use traffik::{Memory, MonotonicClock, Strategy};
 
 use crate::limits::limit::Limit;
 use crate::limits::plain::message;
-use crate::limits::plan::{CommonSettings, OnErrorSpec, StorageSpec, ThrottlePlan};
+use crate::limits::plan::{CommonSettings, OnErrorSpec, ThrottlePlan};
+use crate::limits::storage::StorageSpec;
 use crate::observe::denied_clients::DeniedClients;
+use crate::stores::client::StoreClient;
 use crate::stores::history::ThrottleHistory;
 
 /// Any storage behind a pointer, so that a throttle is compiled once for all of them.
@@ -38,6 +39,7 @@ const OPEN_FOR: Duration = Duration::from_millis(250);
 pub(crate) struct Stores {
     throttles: BTreeMap<String, ThrottleHistory>,
     shared: BTreeMap<String, SharedStore>,
+    memories: BTreeMap<String, MemoryGauge>,
     clock: Arc<MonotonicClock>,
     /// A line for each throttle that lost counts in a reload.
     pub(crate) losses: Vec<String>,
@@ -49,6 +51,22 @@ struct SizedMemory<S: Strategy> {
     memory: Arc<Memory<S, Arc<MonotonicClock>>>,
 }
 
+/// The figures of a throttle's memory for the metrics, of one type for all strategies.
+#[derive(Clone)]
+pub(crate) struct MemoryGauge {
+    pub(crate) uid: String,
+    pub(crate) capacity: usize,
+    /// Reads the figures. Scans every key.
+    pub(crate) read: Arc<dyn Fn() -> MemoryUse + Send + Sync>,
+}
+
+/// The use of a memory.
+pub(crate) struct MemoryUse {
+    pub(crate) keys: usize,
+    pub(crate) evictions: u64,
+    pub(crate) refusals: u64,
+}
+
 /// A store that several throttles may share.
 #[derive(Clone)]
 pub(crate) struct SharedStore {
@@ -57,13 +75,6 @@ pub(crate) struct SharedStore {
     pub(crate) calls: CallCounters,
     /// Number of the store's corrupt values that the tally has counted already.
     tallied: Arc<AtomicU64>,
-}
-
-/// The client of a shared store.
-#[derive(Clone)]
-enum StoreClient {
-    Redis(RedisStorage),
-    Memcached(MemcachedStorage<Tokio>),
 }
 
 impl Stores {
@@ -101,8 +112,10 @@ impl Stores {
             StorageSpec::Memory { capacity, when_full } => {
                 return Ok(Arc::new(Local(self.memory(&plan.uid, (*capacity, *when_full)))));
             }
-            StorageSpec::Redis(url) | StorageSpec::RedisCluster(url) | StorageSpec::Memcached(url) => {
-                self.shared(url, &plan.storage, common)?
+            StorageSpec::Redis { url, .. } | StorageSpec::Memcached(url) => {
+                let setting = plan.setting("storage");
+                self.shared(url, &plan.storage, common)
+                    .map_err(|error| format!("{setting} {}: {error}", without_secrets(url)))?
             }
         };
         let clock = Arc::clone(&self.clock);
@@ -139,6 +152,13 @@ impl Stores {
         // The snapshot and the new memory use one clock, so the times in the states stay right.
         let copied = kept.and_then(|kept| builder().restore(&kept.memory.snapshot()).ok());
         let memory = Arc::new(copied.unwrap_or_else(|| builder().build()));
+        let counted = Arc::clone(&memory);
+        let read = move || {
+            let counters = counted.counters();
+            MemoryUse { keys: counted.len(), evictions: counters.evictions, refusals: counters.refusals }
+        };
+        let gauge = MemoryGauge { uid: uid.to_owned(), capacity: size.0, read: Arc::new(read) };
+        self.memories.insert(uid.to_owned(), gauge);
         if let Some(kept) = self.throttles.get_mut(uid) {
             kept.memory = Some(Arc::new(SizedMemory { size, memory: Arc::clone(&memory) }));
         }
@@ -155,26 +175,9 @@ impl Stores {
         if let Some(shared) = self.shared.get(url) {
             return Ok(shared.clone());
         }
-        let store = match spec {
-            StorageSpec::Memcached(url) => {
-                let builder = MemcachedStorage::url(Tokio, url).map_err(message)?.timeout(common.timeout);
-                let builder = builder.connect_timeout(common.connect_timeout);
-                let builder = if common.is_check { builder.on_warning(|_| {}) } else { builder };
-                StoreClient::Memcached(builder.namespace(&common.namespace).build().map_err(message)?)
-            }
-            _ => {
-                let builder = match spec {
-                    StorageSpec::RedisCluster(_) => RedisStorage::cluster(spec.nodes()),
-                    _ => RedisStorage::url(url),
-                };
-                let builder = builder.map_err(message)?.timeout(common.timeout);
-                let builder = builder.connect_timeout(common.connect_timeout);
-                let builder = if common.is_check { builder.on_warning(|_| {}) } else { builder };
-                StoreClient::Redis(builder.namespace(&common.namespace).build().map_err(message)?)
-            }
-        };
+        let store = StoreClient::of(spec, url, common)?;
         // Jitter spreads the trial calls of several gateways over time.
-        let breaker = Breaker::builder(without_secrets(url)).open_for(OPEN_FOR).jitter(OPEN_FOR);
+        let breaker = Breaker::builder(self.free_name(url)).open_for(OPEN_FOR).jitter(OPEN_FOR);
         // The breaker logs nothing: the store's client logs each fault with its server and its cause.
         let breaker = breaker.clock(Arc::clone(&self.clock));
         let breaker = breaker.build().map_err(message)?;
@@ -183,10 +186,33 @@ impl Stores {
         Ok(shared)
     }
 
+    /// Returns a name for the store of a URL. URLs that differ in their secrets alone get numbers, since the
+    /// series of two stores must differ.
+    fn free_name(&self, url: &str) -> String {
+        let name = without_secrets(url);
+        let is_free = |name: &String| self.shared.values().all(|store| store.name() != name);
+        let numbered = (2..).map(|number| format!("{name} ({number})"));
+        std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name)
+    }
+
+    /// Returns the name of the store of a URL.
+    pub(crate) fn name_of(&self, url: &str) -> Option<&str> {
+        self.shared.get(url).map(SharedStore::name)
+    }
+
     /// Drops the storages that no throttle uses any more.
     pub(crate) fn retain(&mut self, plans: &[ThrottlePlan]) {
         self.throttles.retain(|uid, _| plans.iter().any(|plan| plan.uid == *uid));
+        let has_memory = |plan: &ThrottlePlan| {
+            plan.storage.url().is_none() || matches!(plan.on_error, OnErrorSpec::Fallback { .. })
+        };
+        self.memories.retain(|uid, _| plans.iter().any(|plan| plan.uid == *uid && has_memory(plan)));
         self.shared.retain(|url, _| plans.iter().any(|plan| plan.storage.url() == Some(url)));
+    }
+
+    /// Returns the memories.
+    pub(crate) fn memories(&self) -> Vec<MemoryGauge> {
+        self.memories.values().cloned().collect()
     }
 
     /// Returns the shared stores.
@@ -208,10 +234,7 @@ impl SharedStore {
 
     /// Returns the servers, each with the cause of its present fault.
     pub(crate) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
-        match &self.store {
-            StoreClient::Redis(store) => store.nodes(),
-            StoreClient::Memcached(store) => store.nodes(),
-        }
+        self.store.faults()
     }
 
     /// Reports whether no server is left, once `ready` has failed: the store has only one server, or all have
@@ -224,10 +247,7 @@ impl SharedStore {
 
     /// Returns the number of keys that the store evicted for lack of memory.
     pub(crate) fn evictions(&self) -> u64 {
-        match &self.store {
-            StoreClient::Redis(store) => store.evictions(),
-            StoreClient::Memcached(store) => store.evictions(),
-        }
+        self.store.evictions()
     }
 
     /// Asks every server to write.
@@ -236,19 +256,12 @@ impl SharedStore {
     ///
     /// Fails with the first fault if a server cannot be reached or cannot write.
     pub(crate) async fn ready(&self) -> Result<(), String> {
-        let ready = match &self.store {
-            StoreClient::Redis(store) => store.ready().await,
-            StoreClient::Memcached(store) => store.ready().await,
-        };
-        ready.map_err(message)
+        self.store.ready().await
     }
 
     /// Adds the corrupt values that the store has found since the last call to the tally's failures.
     pub(crate) fn tally_corrupt(&self, tally: &Tally) {
-        let corrupt = match &self.store {
-            StoreClient::Redis(store) => store.corrupt(),
-            StoreClient::Memcached(store) => store.corrupt(),
-        };
+        let corrupt = self.store.corrupt();
         // `fetch_max` returns the count before, so two calls at once never add a value twice. `Relaxed` is
         // enough, since no other data depends on the number.
         let tallied = self.tallied.fetch_max(corrupt, Ordering::Relaxed);
@@ -258,10 +271,7 @@ impl SharedStore {
     /// Closes the connections, once the calls under way have ended. A dropped future leaves them to the
     /// runtime.
     pub(crate) async fn close(&self) {
-        let _ = match &self.store {
-            StoreClient::Redis(store) => store.close().await,
-            StoreClient::Memcached(store) => store.close().await,
-        };
+        self.store.close().await;
     }
 }
 
@@ -296,8 +306,9 @@ pub(crate) const fn state_name(state: BreakerState) -> &'static str {
     }
 }
 
-/// Returns a URL without its user and password.
+/// Returns a URL without its user and its password, which may stand in the query as well.
 pub(crate) fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
         _ => url.to_owned(),

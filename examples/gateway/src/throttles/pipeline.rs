@@ -18,9 +18,10 @@ use crate::limits::limit::Limit;
 use crate::limits::plan::{CommonSettings, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::limits::spec::Spec;
 use crate::limits::strategy::RateLimits;
+use crate::observe::denial_log::DenialLog;
 use crate::observe::denied_clients::DeniedClients;
 use crate::proxy::upstream::Upstream;
-use crate::stores::store::{AnyStorage, SharedStore, Stores, without_secrets};
+use crate::stores::store::{AnyStorage, MemoryGauge, SharedStore, Stores};
 
 /// All throttles in front of the service behind them.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub(crate) struct Pipeline {
     pub(crate) controls: Arc<Vec<ThrottleControl>>,
     /// The stores that the throttles share.
     pub(crate) stores: Arc<Vec<SharedStore>>,
+    /// The memories of the throttles, for the metrics.
+    pub(crate) memories: Arc<Vec<MemoryGauge>>,
 }
 
 /// The handle of a throttle for the admin paths, of one type for all strategies.
@@ -89,13 +92,15 @@ impl<'a> PipelineBuilder<'a> {
         let doors = alone.unwrap_or_else(|| Doors::new(upstream, self.throttles));
         self.stores.retain(plans);
         let (controls, stores) = (Arc::new(self.controls), Arc::new(self.stores.all()));
-        Ok(Pipeline { doors, controls, stores })
+        let memories = Arc::new(self.stores.memories());
+        Ok(Pipeline { doors, controls, stores, memories })
     }
 
     fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
-        let limits = plan.strategy.limits("--rate", &plan.rates)?;
+        let limits = plan.strategy.limits(&plan.setting("rate"), &plan.setting("strategy"), &plan.rates)?;
         if let OnErrorSpec::Fallback { instances } = plan.on_error {
-            limits.check_shares(instances, &plan.rates).map_err(|error| format!("--on-error {error}"))?;
+            let setting = plan.setting("on_error");
+            limits.check_shares(instances, &plan.rates).map_err(|error| format!("{setting} {error}"))?;
         }
         match limits {
             RateLimits::Any(strategies) => self.add_strategies(plan, strategies),
@@ -157,6 +162,7 @@ impl<'a> PipelineBuilder<'a> {
             .spawner(move |future| Tokio.spawn(tasks.track_future(future)))
             .observe(self.tally.clone())
             .observe(denials.clone())
+            .observe(DenialLog)
             .policies(plan.names.iter().map(String::as_str))
             .on_error(match plan.on_error {
                 OnErrorSpec::Allow => OnError::Allow,
@@ -183,7 +189,8 @@ impl<'a> PipelineBuilder<'a> {
             });
         }
         let throttle = builder.build().map_err(|error| error.to_string())?;
-        self.controls.push(control(plan, keys, class, &throttle, denials));
+        let store = plan.storage.url().and_then(|url| self.stores.name_of(url));
+        self.controls.push(control(plan, keys, class, &throttle, denials, store));
         match &mut self.alone {
             Some((upstream, doors)) => *doors = Some(Doors::new(upstream.clone(), throttle)),
             None => self.throttles = std::mem::take(&mut self.throttles).and(throttle),
@@ -219,6 +226,7 @@ fn control<L: Limit, const N: usize>(
     class: Class,
     throttle: &Throttle<All<L, N>, AnyStorage<All<L, N>>>,
     denials: DeniedClients,
+    store: Option<&str>,
 ) -> ThrottleControl {
     let [reader, forgetter, explainer] = [(); 3].map(|()| throttle.clone());
     let stat: StatFn = Box::new(move |client, class| {
@@ -238,6 +246,6 @@ fn control<L: Limit, const N: usize>(
     });
     let (uid, names) = (plan.uid.clone(), plan.names.clone());
     let falls_back = matches!(plan.on_error, OnErrorSpec::Fallback { .. });
-    let needs = plan.storage.url().filter(|_| !falls_back).map(|url| without_secrets(url));
+    let needs = store.filter(|_| !falls_back).map(str::to_owned);
     ThrottleControl { uid, names, keys, class, needs, stat, reset, explain, denials }
 }

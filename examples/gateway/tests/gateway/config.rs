@@ -1,11 +1,11 @@
 //! Throttles from a file: its keys, its errors and its reload.
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{ChildStderr, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{Gateway, PROGRAM, Program, client, get, refused};
+use super::heard::{Heard, heard, record};
+use super::{Gateway, PROGRAM, client, get, refused};
 
 /// A temporary file, removed when dropped.
 pub(super) struct File(PathBuf);
@@ -17,7 +17,7 @@ impl File {
         Self(path)
     }
 
-    fn write(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         // A rename is atomic, so the gateway never reads half a file.
         let new = self.0.with_extension("new");
         std::fs::write(&new, text).unwrap();
@@ -172,7 +172,10 @@ fn a_bad_file_is_refused_with_its_line() {
         (throttle("\nrate = \"5/1.5s\""), "line 4"),
         (throttle("rate = \"5/1.5s\""), "write 1500ms for 1.5s"),
         (throttle("rate = \"1/s\"\nstrategy = \"leaky\""), "there is no strategy \"leaky\""),
-        (throttle("rate = \"100000/s\"\n\nstrategy = \"sliding-log\""), "line 5: --rate 100000/s"),
+        (
+            throttle("rate = \"100000/s\"\n\nstrategy = \"sliding-log\""),
+            "line 5: rate 100000/s: strategy sliding-log: ",
+        ),
         (throttle("rate = \"1/s\"\nstorage = \"etcd:\""), "the storages are"),
         (throttle("rate = \"1/s\"\nheaders = \"draft99\""), "write draft10"),
         (throttle("rate = \"1/s\"\nburst = 3"), "unknown field `burst`"),
@@ -199,7 +202,7 @@ fn a_bad_file_is_refused_with_its_line() {
             throttle(
                 "rate = \"864000000/d\"\nstrategy = \"gcra:burst=4294967295\"\non_error = \"fallback:instances=17\"",
             ),
-            "line 5: fallback:instances=17: ",
+            "line 5: on_error fallback:instances=17: ",
         ),
         (throttle("rate = \"1/s\"\n\nrules = { path = \"/a/{b\" }"), "line 5, column"),
         (throttle("rate = \"1/s\"\nrules = { path = \"/a/{b\" }"), "cannot be used"),
@@ -234,33 +237,25 @@ async fn until(mut is_so: impl AsyncFnMut() -> bool) {
 const STARTS_OVER: &str =
     "a: starts over with empty counts: its storage, keys, rates or strategy differ too much";
 
-/// The lines that the gateway logs.
-struct Said(BufReader<ChildStderr>);
+/// The log of a gateway that reloads a file.
+struct Said(Heard);
 
 impl Said {
     /// Starts a gateway with a file and captures its log.
     fn start(file: &File, options: &[&str]) -> (Gateway, Self) {
-        let mut command = Command::new(PROGRAM);
-        command.args(["--listen", "127.0.0.1:0", "--config", file.path()]).args(options);
-        let mut gateway = Gateway(Program::run({
-            command.stderr(Stdio::piped());
-            command
-        }));
-        let said = gateway.process.stderr.take().unwrap();
-        (gateway, Self(BufReader::new(said)))
+        let (gateway, log) = heard(&[&["--config", file.path()], options].concat());
+        (gateway, Self(log))
     }
 
     /// Writes the file and returns the log of its reload.
     fn after(&mut self, file: &File, text: &str) -> String {
         file.write(text);
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        if line.starts_with("error") {
-            while !line.ends_with("the previous configuration stays in use\n") {
-                self.0.read_line(&mut line).unwrap();
-            }
+        let line = self.0.line(file.path());
+        let (level, words) = record(&line);
+        if level == "ERROR" {
+            self.0.line("    the previous configuration stays in use");
         }
-        line
+        words.to_owned()
     }
 }
 
@@ -283,10 +278,10 @@ async fn a_file_that_is_refused_forgets_nothing() {
     let bad = "[[throttle]]\nuid = \"a\"\nrate = \"3/52w\"\nstorage = \"memory:capacity=7\"\n\
                [[throttle]]\nuid = \"my api\"\nrate = \"1/s\"\n";
     let refused = said.after(&file, bad);
-    let expected = format!("error: --config {}: line 6: \"my api\" is no name for a throttle", file.path());
+    let expected = format!("--config {}: line 6: \"my api\" is no name for a throttle", file.path());
     assert!(refused.starts_with(&expected), "{refused}");
     assert_eq!(pass(&gateway).await, 0);
-    assert_eq!(said.after(&file, good), format!("reloaded {}\n", file.path()));
+    assert_eq!(said.after(&file, good), format!("reloaded {}", file.path()));
     assert_eq!(pass(&gateway).await, 0, "what was used stays used");
 }
 
@@ -310,7 +305,11 @@ async fn what_was_used_stays_used_or_it_is_said() {
         ("rate = \"13/52w\"\nstrategy = \"gcra:burst=13\"\nstorage = \"memory:capacity=200000\"", 1, older),
         ("rate = \"15/52w\"\nstorage = \"memory:capacity=50,full=refuse\"", 2, older),
     ] {
-        assert_eq!(said.after(&file, &of(lines)), format!("reloaded {}{more}\n", file.path()), "{lines}");
+        assert_eq!(
+            said.after(&file, &of(lines)),
+            format!("reloaded {}; changed a{more}", file.path()),
+            "{lines}"
+        );
         assert_eq!(pass(&gateway).await, passed, "{lines}");
     }
     for lines in [
@@ -319,14 +318,14 @@ async fn what_was_used_stays_used_or_it_is_said() {
         "rate = \"3/52w\"\nstrategy = \"sliding-log\"",
         "rate = \"3/52w\"\nkey = \"header:x-user\"",
     ] {
-        let expected = format!("reloaded {}; {STARTS_OVER}\n", file.path());
+        let expected = format!("reloaded {}; changed a; {STARTS_OVER}", file.path());
         assert_eq!(said.after(&file, &of(lines)), expected, "{lines}");
         assert_eq!(pass(&gateway).await, 3, "{lines}");
     }
     // A new throttle has no counts to lose, so the log names none.
     let more =
         of("rate = \"3/52w\"\nkey = \"header:x-user\"") + "[[throttle]]\nuid = \"b\"\nrate = \"1/s\"\n";
-    assert_eq!(said.after(&file, &more), format!("reloaded {}\n", file.path()));
+    assert_eq!(said.after(&file, &more), format!("reloaded {}; added b", file.path()));
 }
 
 /// On a shared store a change of rate keeps the counts, and a change of strategy starts over.
@@ -342,9 +341,9 @@ async fn what_is_kept_on_a_store_is_said_too() {
     let file = File::new("shared", &of("rate = \"5/52w\""));
     let (gateway, mut said) = Said::start(&file, &["--timeout", "5s"]);
     assert_eq!(pass(&gateway).await, 5);
-    assert_eq!(said.after(&file, &of("rate = \"7/52w\"")), format!("reloaded {}\n", file.path()));
+    assert_eq!(said.after(&file, &of("rate = \"7/52w\"")), format!("reloaded {}; changed a", file.path()));
     assert_eq!(pass(&gateway).await, 2);
-    let anew = format!("reloaded {}; {STARTS_OVER}\n", file.path());
+    let anew = format!("reloaded {}; changed a; {STARTS_OVER}", file.path());
     let bucket = of("rate = \"7/52w\"\nstrategy = \"token-bucket\"");
     assert_eq!(said.after(&file, &bucket), anew);
     assert_eq!(pass(&gateway).await, 7);
@@ -353,7 +352,7 @@ async fn what_is_kept_on_a_store_is_said_too() {
     assert_eq!(said.after(&file, &other), anew, "in a wrapper it is another size");
     assert_eq!(pass(&gateway).await, 8, "one more would have passed");
     let other = of("rate = \"7/52w\"\nstrategy = \"tiered(free=1)/leaky-bucket:capacity=11\"");
-    assert_eq!(said.after(&file, &other), format!("reloaded {}\n", file.path()));
+    assert_eq!(said.after(&file, &other), format!("reloaded {}; changed a", file.path()));
     assert_eq!(pass(&gateway).await, 3);
     let queue = of("rate = \"7/52w\"\nstrategy = \"tiered(free=1)/leaky-bucket-queue:queue=0\"");
     assert_eq!(said.after(&file, &queue), anew, "a queue keeps more than a level");

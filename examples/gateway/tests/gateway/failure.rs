@@ -1,8 +1,6 @@
 //! The gateway while its store is killed, paused or cut off under load. It answers in time, as `--on-error`
 //! says, and limits exactly again soon after the store is back. Metrics, health and headers report the fault.
 
-use std::io::Read;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,9 +8,9 @@ use std::time::{Duration, Instant};
 use http_body_util::BodyExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::heard::heard;
 use super::own::body;
 use super::{Gateway, client, get};
-use traffik_test_support::program::Program;
 use traffik_test_support::servers::{Proxy, Redis};
 
 /// The deadline of a call to the store, with room for a busy machine.
@@ -281,9 +279,7 @@ async fn a_fallback_holds_the_limit_or_its_share() {
 async fn a_store_that_evicts_is_warned_of_and_counted() {
     let options = Redis::options().config(&["maxmemory", "2mb"]);
     let redis = options.config(&["maxmemory-policy", "allkeys-lru"]).start();
-    let mut command = Command::new(super::PROGRAM);
-    command.args(["--listen", "127.0.0.1:0", "--storage", &redis.url()]).stderr(Stdio::piped());
-    let mut gateway = Gateway(Program::run(command));
+    let (gateway, log) = heard(&["--storage", &redis.url()]);
     let (client, url) = (client(false), gateway.url.clone());
     assert_eq!(get(&client, &url, &[]).await.status(), 200);
     let (value, mut keys) = ("x".repeat(300_000), 0);
@@ -294,10 +290,8 @@ async fn a_store_that_evicts_is_warned_of_and_counted() {
         figure(&body(&gateway, "metrics").await, "traffik_store_evictions_total{") > 0
     })
     .await;
-    gateway.signal("TERM");
-    let mut said = String::new();
-    gateway.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    let warning = format!("traffik: Redis at {} evicts keys", redis.address());
+    let said = log.rest(gateway);
+    let warning = format!(" WARN Redis at {} evicts keys", redis.address());
     assert_eq!(said.matches(&warning).count(), 1, "{said}");
     assert!(said.contains("set maxmemory-policy to noeviction"), "{said}");
 }
@@ -307,9 +301,7 @@ async fn a_store_that_evicts_is_warned_of_and_counted() {
 async fn a_store_with_values_of_others_is_warned_of_and_counted() {
     const CORRUPT: &str = "traffik_store_errors_total{kind=\"corrupt\"}";
     let redis = Redis::start();
-    let mut command = Command::new(super::PROGRAM);
-    command.args(["--listen", "127.0.0.1:0", "--storage", &redis.url()]).stderr(Stdio::piped());
-    let mut gateway = Gateway(Program::run(command));
+    let (gateway, log) = heard(&["--storage", &redis.url()]);
     let (client, url) = (client(false), gateway.url.clone());
     assert_eq!(get(&client, &url, &[]).await.status(), 200);
     assert_eq!(figure(&body(&gateway, "metrics").await, CORRUPT), 0);
@@ -321,11 +313,9 @@ async fn a_store_with_values_of_others_is_warned_of_and_counted() {
             assert_eq!(figure(&body(&gateway, "metrics").await, CORRUPT), count);
         }
     }
-    gateway.signal("TERM");
-    let mut said = String::new();
-    gateway.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let said = log.rest(gateway);
     assert_eq!(said.matches("is no state of the limit that read it").count(), 1, "{said}");
-    assert!(said.contains("traffik: a value in the namespace traffik on Redis"), "{said}");
+    assert!(said.contains(" WARN a value in the namespace traffik on Redis"), "{said}");
 }
 
 /// `throttle:wait=` sets the Retry-After while no storage can decide.

@@ -60,7 +60,9 @@ impl Record {
         if is_page {
             self.line("  | a page");
         } else if path.ends_with("/metrics") {
-            without_times(body).lines().for_each(|line| self.line(&format!("  | {line}")));
+            // The figures of the process, which differ from run to run, stand last with the keys in memory.
+            let (of_throttles, _) = body.split_once("# HELP traffik_build_info").unwrap();
+            without_times(of_throttles).lines().for_each(|line| self.line(&format!("  | {line}")));
         } else {
             body.lines().for_each(|line| self.line(&format!("  | {line}")));
         }

@@ -11,13 +11,17 @@ mod config;
 mod failure;
 mod fields;
 mod golden;
+mod heard;
 mod keys;
 mod messages;
 mod nodes;
+mod operation;
+mod operation_log;
 mod own;
 mod page;
 mod readme;
 mod rules;
+mod stores;
 mod upstream;
 mod websocket;
 
@@ -44,7 +48,8 @@ struct Gateway(Program);
 impl Gateway {
     fn start(options: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
-        command.args(["--listen", "127.0.0.1:0"]).args(options);
+        // The log of a test that does not read it has the faults alone.
+        command.args(["--listen", "127.0.0.1:0", "--log-level", "warn"]).args(options);
         Self(Program::run(command))
     }
 }

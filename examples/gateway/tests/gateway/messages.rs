@@ -84,7 +84,8 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (
             &["--storage", "etcd://localhost"],
             "the storages are memory:, memory:capacity=100000,full=evict|refuse, redis://HOST:PORT, \
-             redis+cluster://HOST:PORT,HOST:PORT and memcached://HOST:PORT",
+             redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/MASTER, \
+             redis+unix:///PATH and memcached://HOST:PORT",
         ),
         (&["--storage", "redis://"], "write redis://USER:PASSWORD@HOST:PORT/DATABASE"),
         (&["--storage", "memcached://"], "write memcached://HOST:PORT"),
@@ -107,7 +108,7 @@ fn bad_input_is_refused_with_what_would_be_right() {
         (&["--on-error", "fallback:warm=yes"], "fallback has no parameter warm; it has instances"),
         (&["--on-error", "throttle:wait=soon"], "wait=soon is not a time such as 5s"),
         (&["--storage", "redis+cluster://", "--rate", "1/s"], "write redis+cluster://HOST:PORT,HOST:PORT"),
-        (&["--storage", "rediss+cluster://", "--rate", "1/s"], "write redis+cluster://HOST:PORT,HOST:PORT"),
+        (&["--storage", "rediss+cluster://", "--rate", "1/s"], "write rediss+cluster://HOST:PORT,HOST:PORT"),
         (&["--config", "/none.toml", "--rate", "1/s"], "cannot be used with"),
         (&["--config", "/none.toml"], "--config /none.toml: No such file"),
         (&["--admin", "192.0.2.1:80"], "--admin 192.0.2.1:80"),

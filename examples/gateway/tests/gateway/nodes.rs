@@ -2,32 +2,16 @@
 //! answers, log lines and metrics.
 
 use std::collections::HashSet;
-use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 
 use super::failure::{figure, until_true};
+use super::heard::heard;
 use super::own::body;
-use super::{Gateway, PROGRAM, client, get, refused};
-use traffik_test_support::program::Program;
+use super::{PROGRAM, client, get, refused};
 use traffik_test_support::servers::{Cluster, Redis};
-
-/// Starts a gateway and captures its log.
-fn heard(options: &[&str]) -> Gateway {
-    let mut command = Command::new(PROGRAM);
-    command.args(["--listen", "127.0.0.1:0"]).args(options).stderr(Stdio::piped());
-    Gateway(Program::run(command))
-}
-
-/// Ends a gateway and returns the lines of its log.
-fn said(mut gateway: Gateway) -> Vec<String> {
-    gateway.signal("TERM");
-    let mut said = String::new();
-    gateway.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    said.lines().map(str::to_owned).collect()
-}
 
 /// Each client is counted by one of three masters. Clients of the two healthy masters are all served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,7 +19,7 @@ async fn clients_of_live_nodes_are_served_while_one_is_down() {
     let mut cluster = Cluster::start();
     let nodes: Vec<_> = cluster.nodes.iter().map(|node| node.address().to_string()).collect();
     let url = format!("redis+cluster://{}", nodes.join(","));
-    let gateway =
+    let (gateway, log) =
         heard(&["--storage", &url, "--key", "header:x-key", "--rate", "100000/w", "--timeout", "200ms"]);
     let (http, address) = (client(false), gateway.url.clone());
     let answered = async |key: &str| {
@@ -89,7 +73,7 @@ async fn clients_of_live_nodes_are_served_while_one_is_down() {
             answered(key).await;
         }
     }
-    let lines = said(gateway);
+    let lines = log.faults(gateway);
     let [begins, ends] = &lines[..] else { panic!("{lines:#?}") };
     assert!(begins.contains(&format!("Redis at {down}: Connection refused")), "{begins}");
     assert!(ends.contains(&format!("Redis at {down} answers again")), "{ends}");
@@ -99,7 +83,7 @@ async fn clients_of_live_nodes_are_served_while_one_is_down() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_cannot_write_is_not_ready() {
     let redis = Redis::start();
-    let gateway = heard(&["--storage", &redis.url(), "--timeout", "200ms"]);
+    let (gateway, log) = heard(&["--storage", &redis.url(), "--timeout", "200ms"]);
     assert!(body(&gateway, "health").await.starts_with("ready\n"));
     // Less than the server uses already, so it refuses writes.
     redis.command(&["CONFIG", "SET", "maxmemory", "100kb"]);
@@ -112,7 +96,7 @@ async fn a_store_that_cannot_write_is_not_ready() {
     assert!(health.contains("OOM command not allowed"), "{health}");
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
     until_true("it is ready again", async || body(&gateway, "health").await.starts_with("ready\n")).await;
-    let lines = said(gateway);
+    let lines = log.faults(gateway);
     assert_eq!(lines.iter().filter(|line| line.contains("OOM")).count(), 1, "{lines:#?}");
 }
 
