@@ -60,6 +60,21 @@ pub(crate) struct MemoryGauge {
     pub(crate) read: Arc<dyn Fn() -> MemoryUse + Send + Sync>,
 }
 
+impl MemoryGauge {
+    fn of<S: Strategy>(
+        uid: &str,
+        (capacity, _): MemorySize,
+        memory: &Arc<Memory<S, Arc<MonotonicClock>>>,
+    ) -> Self {
+        let memory = Arc::clone(memory);
+        let read = move || {
+            let counters = memory.counters();
+            MemoryUse { keys: memory.len(), evictions: counters.evictions, refusals: counters.refusals }
+        };
+        Self { uid: uid.to_owned(), capacity, read: Arc::new(read) }
+    }
+}
+
 /// The use of a memory.
 pub(crate) struct MemoryUse {
     pub(crate) keys: usize,
@@ -146,19 +161,15 @@ impl Stores {
         // The downcast fails if the throttle has another type of strategy now; its memory then starts empty.
         let kept: Option<Arc<SizedMemory<S>>> = kept.and_then(|memory| memory.downcast().ok());
         if let Some(kept) = kept.as_ref().filter(|kept| kept.size == size) {
+            // A fallback that is back after two reloads has no gauge any more.
+            self.memories.insert(uid.to_owned(), MemoryGauge::of(uid, size, &kept.memory));
             return Arc::clone(&kept.memory);
         }
         let builder = || Memory::builder().capacity(size.0).when_full(size.1).clock(Arc::clone(&self.clock));
         // The snapshot and the new memory use one clock, so the times in the states stay right.
         let copied = kept.and_then(|kept| builder().restore(&kept.memory.snapshot()).ok());
         let memory = Arc::new(copied.unwrap_or_else(|| builder().build()));
-        let counted = Arc::clone(&memory);
-        let read = move || {
-            let counters = counted.counters();
-            MemoryUse { keys: counted.len(), evictions: counters.evictions, refusals: counters.refusals }
-        };
-        let gauge = MemoryGauge { uid: uid.to_owned(), capacity: size.0, read: Arc::new(read) };
-        self.memories.insert(uid.to_owned(), gauge);
+        self.memories.insert(uid.to_owned(), MemoryGauge::of(uid, size, &memory));
         if let Some(kept) = self.throttles.get_mut(uid) {
             kept.memory = Some(Arc::new(SizedMemory { size, memory: Arc::clone(&memory) }));
         }
