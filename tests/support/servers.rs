@@ -19,6 +19,7 @@ mod redis;
 mod resp;
 mod sentinel;
 mod server;
+mod setup;
 mod sockets;
 mod wait;
 
@@ -32,4 +33,5 @@ pub use proxy::{Bytes, Proxy};
 pub use redis::{Redis, RedisOptions};
 pub use resp::{Client, Reply};
 pub use sentinel::Sentinel;
+pub use setup::Setup;
 pub use wait::until;

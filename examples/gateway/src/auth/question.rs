@@ -1,6 +1,6 @@
 //! The request that a proxy asks about, from the fields in which proxies describe it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
@@ -9,12 +9,12 @@ use traffik::web::{ClientAddress, ForwardedHeader, Networks, PeerAddress};
 
 use crate::throttles::doors::AskedByProxy;
 
-/// The fields of the method, the first that is present counts.
+/// The fields of the method.
 const METHOD: [&str; 2] = ["x-forwarded-method", "x-original-method"];
-/// The fields of the path and query.
+/// The fields of the path and query. The last one is a whole URL.
 const TARGET: [&str; 3] = ["x-forwarded-uri", "x-original-uri", "x-original-url"];
 /// The field of the host, unless the target names it.
-const FORWARDED_HOST: &str = "x-forwarded-host";
+const HOSTS: [&str; 1] = ["x-forwarded-host"];
 /// The fields of the client's address.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const REAL_IP: &str = "x-real-ip";
@@ -26,26 +26,19 @@ const REAL_IP: &str = "x-real-ip";
 ///
 /// # Errors
 ///
-/// Fails with the reason if a field is missing, malformed or repeated: a guess would count the wrong client or
-/// miss a rule.
+/// Fails with the reason if a field is missing, malformed or repeated, or if two fields contradict each other.
+/// A proxy may pass on fields that the client wrote: to prefer one field would let the client choose.
 pub(crate) fn asked<B>(
     question: &Request<B>,
     proxy: SocketAddr,
     trusted: &Networks,
 ) -> Result<Request<()>, String> {
     let headers = question.headers();
-    let method = named(headers, &METHOD, "the method")?;
-    let method: Method = method.1.parse().map_err(|_| malformed(&method))?;
-    let target = named(headers, &TARGET, "the path")?;
-    let read: Uri = target.1.parse().map_err(|_| malformed(&target))?;
-    let path = read.path_and_query().filter(|path| path.as_str().starts_with(['/', '*']));
-    let path: PathAndQuery = path.cloned().ok_or_else(|| malformed(&target))?;
-    let host = match read.authority() {
-        Some(authority) => authority.clone(),
-        None => {
-            let host = named(headers, &[FORWARDED_HOST], "the host")?;
-            host.1.parse::<Authority>().map_err(|_| malformed(&host))?
-        }
+    let method = named(headers, &METHOD, "the method", |text| text.parse::<Method>().ok())?;
+    let (path, authority) = named(headers, &TARGET, "the path", target)?;
+    let host = match authority {
+        Some(authority) => authority,
+        None => named(headers, &HOSTS, "the host", |text| text.parse::<Authority>().ok())?,
     };
     let client = client(question, proxy, trusted)?;
     let mut request = Request::new(());
@@ -54,46 +47,69 @@ pub(crate) fn asked<B>(
     *request.headers_mut() = headers.clone();
     let host = HeaderValue::from_str(host.as_str()).map_err(|error| error.to_string())?;
     request.headers_mut().insert(HOST, host);
-    request.extensions_mut().insert(PeerAddress::new(client));
+    request.extensions_mut().insert(PeerAddress::new((client, 0).into()));
     request.extensions_mut().insert(AskedByProxy);
     Ok(request)
 }
 
-/// Returns the address of the client, from the field that the proxy writes.
-fn client<B>(question: &Request<B>, proxy: SocketAddr, trusted: &Networks) -> Result<SocketAddr, String> {
+/// Parses a path with its query, or a whole URL.
+fn target(text: &str) -> Option<(PathAndQuery, Option<Authority>)> {
+    let uri: Uri = text.parse().ok()?;
+    let path = uri.path_and_query().filter(|path| path.as_str().starts_with(['/', '*']))?;
+    Some((path.clone(), uri.authority().cloned()))
+}
+
+/// Returns the address of the client, from the fields that the proxy writes.
+fn client<B>(question: &Request<B>, proxy: SocketAddr, trusted: &Networks) -> Result<IpAddr, String> {
     let headers = question.headers();
-    let header = match (headers.contains_key(FORWARDED_FOR), headers.contains_key(REAL_IP)) {
-        (true, _) => ForwardedHeader::XForwardedFor,
-        (false, true) => ForwardedHeader::XRealIp,
-        (false, false) => return Err(missing(&[FORWARDED_FOR, REAL_IP], "the client's address")),
-    };
     let mut seen = Request::new(());
     *seen.headers_mut() = headers.clone();
     seen.extensions_mut().insert(PeerAddress::new(proxy));
-    let address = ClientAddress::new(trusted.clone(), header).of((&seen).into());
-    address.map(|address| (address, 0).into()).ok_or_else(|| "the client's address cannot be read".to_owned())
+    let read = |name: &str, header| {
+        let address = ClientAddress::new(trusted.clone(), header);
+        headers.contains_key(name).then(|| address.of((&seen).into())).flatten()
+    };
+    let forwarded = read(FORWARDED_FOR, ForwardedHeader::XForwardedFor);
+    // Behind two proxies this is the address of the outer one.
+    let real = read(REAL_IP, ForwardedHeader::XRealIp);
+    match (forwarded, real.filter(|address| forwarded.is_none() || !trusted.contains(*address))) {
+        (Some(one), Some(other)) if one != other => Err(format!(
+            "{FORWARDED_FOR} and {REAL_IP} name different clients; let the proxy write both, or one"
+        )),
+        (Some(address), _) | (None, Some(address)) => Ok(address),
+        (None, None) => Err(missing(&[FORWARDED_FOR, REAL_IP], "the client's address")),
+    }
 }
 
-/// Returns the first of these fields that is present, with its name.
-fn named<'a>(
-    headers: &'a HeaderMap,
+/// Returns the value of the fields of these names, which all that are present must agree on.
+fn named<T: PartialEq>(
+    headers: &HeaderMap,
     names: &[&'static str],
     subject: &str,
-) -> Result<(&'static str, &'a str), String> {
-    let found = names.iter().find(|name| headers.contains_key(**name));
-    let name = *found.ok_or_else(|| missing(names, subject))?;
-    let mut lines = headers.get_all(HeaderName::from_static(name)).iter();
-    match (lines.next().map(HeaderValue::to_str), lines.next()) {
-        (Some(Ok(text)), None) => Ok((name, text)),
-        (_, Some(_)) => Err(format!("{name} is sent twice")),
-        _ => Err(format!("{name} holds bytes that are no text")),
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<T, String> {
+    let mut found: Option<(&str, T)> = None;
+    for name in names {
+        let mut lines = headers.get_all(HeaderName::from_static(name)).iter();
+        let Some(line) = lines.next() else { continue };
+        if lines.next().is_some() {
+            return Err(format!("{name} is sent twice"));
+        }
+        let value = line.to_str().ok().and_then(&read);
+        let value = value.ok_or_else(|| format!("{name} cannot be read: {line:?}"))?;
+        match &found {
+            Some((other, known)) if *known != value => {
+                return Err(format!(
+                    "{other} and {name} contradict each other; let the proxy write both, or one"
+                ));
+            }
+            Some(_) => {}
+            None => found = Some((name, value)),
+        }
     }
+    found.map(|(_, value)| value).ok_or_else(|| missing(names, subject))
 }
 
 fn missing(names: &[&str], subject: &str) -> String {
     format!("the proxy does not send {subject}; let it write {}", names.join(" or "))
-}
-
-fn malformed((name, text): &(&str, &str)) -> String {
-    format!("{name} cannot be read: {text:?}")
 }

@@ -7,6 +7,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod auth;
 mod config;
 mod failure;
 mod fields;
