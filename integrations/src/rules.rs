@@ -10,6 +10,7 @@ use traffik_core::storage::BoxFuture;
 
 use crate::RequestParts;
 use crate::error::ThrottleError;
+use crate::http::path;
 
 mod pattern;
 #[cfg(feature = "regex")]
@@ -55,7 +56,7 @@ use spelling::check_method;
 pub struct Rule {
     methods: Vec<Method>,
     paths: Vec<Pattern>,
-    predicates: Vec<Predicate>,
+    predicates: Vec<(Option<String>, Predicate)>,
     awaited: Vec<AsyncPredicate>,
     ignore_case: bool,
     /// The first mistake in the rule.
@@ -128,8 +129,58 @@ impl Rule {
     /// Requires that `predicate` returns true.
     #[must_use]
     pub fn when(mut self, predicate: impl Fn(RequestParts<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.predicates.push(Box::new(predicate));
+        self.predicates.push((None, Box::new(predicate)));
         self
+    }
+
+    /// Requires that `predicate` returns true. The texts of the rule and of explanations name the condition.
+    ///
+    /// Choose it instead of [`when`](Self::when) if people read explanations.
+    ///
+    /// ```
+    /// use traffik::web::Rule;
+    ///
+    /// let rule = Rule::new().prefix("/api").when_named("from a phone", |request| {
+    ///     request.headers.contains_key("x-phone")
+    /// });
+    /// assert_eq!(rule.to_string(), "/api and below from a phone");
+    /// ```
+    #[must_use]
+    pub fn when_named(
+        mut self,
+        name: impl Into<String>,
+        predicate: impl Fn(RequestParts<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.predicates.push((Some(name.into()), Box::new(predicate)));
+        self
+    }
+
+    /// Requires that the request does not meet `exception`.
+    ///
+    /// An exception with a path matches only spellings that differ from the normal form in escapes or in a
+    /// slash at the end, as a `bypass` rule does. Asynchronous predicates are not allowed in an exception:
+    /// [`check`](Self::check) refuses them.
+    ///
+    /// ```
+    /// use traffik::web::Rule;
+    ///
+    /// let rule = Rule::new().prefix("/api").except(Rule::new().path("/api/health"));
+    /// assert_eq!(rule.to_string(), "/api and below but not (/api/health)");
+    /// ```
+    #[must_use]
+    pub fn except(mut self, exception: Self) -> Self {
+        self.note(exception.check());
+        if !exception.awaited.is_empty() {
+            self.note(Err(ThrottleError::Rule {
+                pattern: exception.to_string(),
+                reason: "an exception has an asynchronous predicate; write Rule::when".to_owned(),
+            }));
+        }
+        self.when_named(format!("but not ({exception})"), move |request| {
+            let path = path::fold(request.original_uri().path());
+            let is_read_alike = path.is_plain || exception.paths.is_empty();
+            !(is_read_alike && matches!(exception.matching(request, &path.text), RuleMatch::Yes(_)))
+        })
     }
 
     /// Requires that the future of `predicate` returns true.
@@ -203,8 +254,17 @@ impl Rule {
         match self.matching(request, path) {
             RuleMatch::Yes(_) => None,
             RuleMatch::Later(_, answer) => (!answer.await).then(|| "a function returned false".to_owned()),
-            RuleMatch::No if self.fits(path) => Some("a function returned false".to_owned()),
+            RuleMatch::No if self.fits(path) => Some(self.failing(request)),
             RuleMatch::No => Some(format!("the path is {path}")),
+        }
+    }
+
+    /// Describes the first predicate that returns false.
+    fn failing(&self, request: RequestParts<'_>) -> String {
+        let failing = self.predicates.iter().find(|(_, predicate)| !predicate(request));
+        match failing.and_then(|(name, _)| name.as_ref()) {
+            Some(name) => format!("it is not so: {name}"),
+            None => "a function returned false".to_owned(),
         }
     }
 
@@ -222,7 +282,7 @@ impl Rule {
     fn matching(&self, request: RequestParts<'_>, path: &str) -> RuleMatch {
         let met = self.is_for(request.method)
             && self.fits(path)
-            && self.predicates.iter().all(|predicate| predicate(request));
+            && self.predicates.iter().all(|(_, predicate)| predicate(request));
         if !met {
             return RuleMatch::No;
         }
@@ -246,11 +306,12 @@ impl Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
-        let functions = self.predicates.len() + self.awaited.len();
+        let named = self.predicates.iter().filter_map(|(name, _)| name.clone());
+        let functions = self.predicates.len() + self.awaited.len() - named.clone().count();
         let paths = self.paths.iter().map(Pattern::to_string);
         let functions = (functions > 0).then(|| format!("functions: {functions}"));
         let methods = (!methods.is_empty()).then(|| methods.join("|"));
-        let words: Vec<_> = methods.into_iter().chain(paths).chain(functions).collect();
+        let words: Vec<_> = methods.into_iter().chain(paths).chain(named).chain(functions).collect();
         f.write_str(if words.is_empty() { "any request" } else { "" })?;
         f.write_str(&words.join(" "))
     }
@@ -273,88 +334,4 @@ enum RuleMatch {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    fn matches(rule: Rule, method: Method, path: &str) -> bool {
-        let mut rules = Rules::default();
-        rules.apply_to(rule);
-        let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
-        matches!(rules.matching((&request).into()), Applicability::Yes(_))
-    }
-
-    #[test]
-    fn all_conditions_are_met_or_the_rule_is_not() {
-        let rule = || {
-            let headed = |request: RequestParts<'_>| request.headers.is_empty();
-            Rule::new().methods([Method::POST]).prefix("/api").glob("/api/*/x").when(headed)
-        };
-        assert!(matches(rule(), Method::POST, "/api/a/x?query=/api"));
-        assert!(!matches(rule(), Method::GET, "/api/a/x"));
-        assert!(!matches(rule(), Method::POST, "/api/a/y"));
-        assert!(!matches(rule(), Method::POST, "/other?/api/a/x"));
-        assert!(!matches(rule().when(|_| false), Method::POST, "/api/a/x"));
-        assert!(matches(Rule::new(), Method::OPTIONS, "*"));
-    }
-
-    /// The order: the method, the path, predicates, then asynchronous predicates.
-    #[test]
-    fn cheap_conditions_are_checked_first() {
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let predicate = |name: &'static str, answer: bool| {
-            let calls = Arc::clone(&calls);
-            move |_: RequestParts<'_>| {
-                calls.lock().unwrap().push(name);
-                answer
-            }
-        };
-        let rule = |answer| {
-            let (plain, awaited) = (predicate("plain", answer), predicate("awaited", true));
-            let awaited = move |request: RequestParts<'_>| std::future::ready(awaited(request));
-            // The order of the calls does not matter.
-            Rule::new().when_async(awaited).when(plain).glob("/a/**").prefix("/a").methods([Method::GET])
-        };
-        let called_for = |answer, method, path: &str| {
-            let mut rules = Rules::default();
-            rules.apply_to(rule(answer));
-            let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
-            let later = matches!(rules.matching((&request).into()), Applicability::Later(..));
-            (later, std::mem::take(&mut *calls.lock().unwrap()))
-        };
-        assert_eq!(called_for(true, Method::POST, "/a/b"), (false, vec![]));
-        assert_eq!(called_for(true, Method::GET, "/b"), (false, vec![]));
-        assert_eq!(called_for(false, Method::GET, "/a/b"), (false, vec!["plain"]));
-        assert_eq!(called_for(true, Method::GET, "/a/b"), (true, vec!["plain", "awaited"]));
-    }
-
-    #[test]
-    fn no_spelling_of_a_path_is_a_way_round() {
-        for path in ["/login", "//login", "/%6cogin", "/./login", "/a/../login"] {
-            assert!(matches(Rule::new().path("/login"), Method::GET, path), "{path}");
-        }
-        assert!(!matches(Rule::new().path("/login"), Method::GET, "/login/x"));
-        for path in ["/café", "/caf%c3%a9", "/caf%C3%A9"] {
-            assert!(matches(Rule::new().path(path), Method::GET, "/café"), "{path}");
-            assert!(matches(Rule::new().path("/café"), Method::GET, path), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_rule_that_spells_out_more_is_more_specific() {
-        let order = [
-            Rule::new(),
-            Rule::new().methods([Method::GET]),
-            Rule::new().prefix("/api"),
-            Rule::new().prefix("/api").methods([Method::GET]),
-            Rule::new().glob("/api/*"),
-            Rule::new().template("/api/users/{id}").unwrap(),
-            Rule::new().prefix("/api/users/me"),
-            Rule::new().path("/api/users/me"),
-        ];
-        for pair in order.windows(2) {
-            assert!(pair[0].rank() < pair[1].rank(), "{:?} {:?}", pair[0].rank(), pair[1].rank());
-        }
-    }
-}
+mod tests;

@@ -44,6 +44,23 @@ impl Route {
         }
         Ok(Self { router })
     }
+
+    /// Returns the value of a placeholder, in the normal form of paths; `None` if the path matches no
+    /// template, or one without the placeholder.
+    ///
+    /// ```
+    /// use traffik::web::Route;
+    ///
+    /// let routes = Route::new(["/users/{id}"])?;
+    /// let request = http::Request::get("/users/%37/").body(()).unwrap();
+    /// assert_eq!(routes.parameter((&request).into(), "id").as_deref(), Some("7"));
+    /// # Ok::<(), traffik::web::ThrottleError>(())
+    /// ```
+    #[must_use]
+    pub fn parameter(&self, request: RequestParts<'_>, name: &str) -> Option<String> {
+        let path = path::fold(request.original_uri().path()).text;
+        self.router.at(&path).ok()?.params.get(name).map(str::to_owned)
+    }
 }
 
 impl Identify for Route {
