@@ -15,7 +15,7 @@ use crate::admin::caller;
 use crate::admin::metrics;
 use crate::admin::page;
 use crate::gateway::Gateway;
-use crate::limits::keys::decoded;
+use crate::limits::clients::decoded;
 use crate::response::{GatewayResponse, streamed, text, typed};
 use crate::throttles::pipeline::ThrottleControl;
 

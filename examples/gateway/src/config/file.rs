@@ -7,12 +7,10 @@
 //! strategy = "token-bucket:burst=10"  # strategy and storage default as on the command line
 //! storage = "memory:"
 //! key = ["peer", "header:x-user"]
-//! cost = 1                            # or cost-header = "x-cost"
 //! rules = { path = "/login", methods = ["POST"] }   # or a list of rules; *, ** and {name} are patterns
-//! on_error = "allow"
-//! headers = "draft10"
-//! shadow = false
 //! ```
+//!
+//! `REFERENCE.md` lists all keys.
 //!
 //! A reload keeps the clients' counts, also if a rate changes; in memory also if the strategy or the capacity
 //! changes. After two changes of the strategy, counts of clients that sent no request in between are lost. A
@@ -27,144 +25,43 @@
 //!
 //! The log names each throttle that loses counts.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
-use http::{HeaderName, Method};
-use serde::Deserialize;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
-use toml::Spanned;
-use traffik::web::Rule;
-use traffik::{Rate, web::HeaderFormat};
+use http::StatusCode;
+use traffik::Rate;
+use traffik::web::{HeaderFormat, Networks};
 
+use self::reading::Lines;
+use self::tables::{ConfigFile, DefaultsTable, ThrottleTable, denied_header};
+use self::values::NumberOrText;
+use crate::limits::denial_reply::DenialReply;
 use crate::limits::keys::KeySpec;
-use crate::limits::plan::{Headers, MOST_RATES, OnErrorSpec, RulePlan, ThrottlePlan, names};
-use crate::limits::spec::Spec;
+use crate::limits::plan::{IPV6_PREFIX, MOST_RATES, OnErrorSpec, ThrottlePlan, names};
+use crate::limits::responses::CostSpec;
+use crate::limits::rules::RulePlan;
 use crate::limits::storage::StorageSpec;
 
-/// The whole file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConfigFile {
-    #[serde(default)]
-    throttle: Vec<ThrottleTable>,
-}
+mod reading;
+mod rules;
+mod tables;
+mod values;
 
-/// A `[[throttle]]` table.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ThrottleTable {
-    uid: Spanned<String>,
-    rate: Option<TextValue<Rate>>,
-    rates: Option<Spanned<Vec<TextValue<Rate>>>>,
-    strategy: Option<Spanned<TextValue<Spec>>>,
-    storage: Option<TextValue<StorageSpec>>,
-    key: Option<OneOrMore<TextValue<KeySpec>>>,
-    cost: Option<u32>,
-    #[serde(rename = "cost-header", alias = "cost_header")]
-    cost_header: Option<TextValue<HeaderName>>,
-    rules: Option<OneOrMore<RuleTable>>,
-    #[serde(alias = "on-error")]
-    on_error: Option<Spanned<TextValue<OnErrorSpec>>>,
-    headers: Option<TextValue<Headers>>,
-    #[serde(default)]
-    shadow: bool,
-}
-
-/// A table of `rules`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleTable {
-    path: Option<TextValue<PathPattern>>,
-    methods: Option<Vec<TextValue<RuleMethod>>>,
-    #[serde(default, rename = "ignore-case", alias = "ignore_case")]
-    ignore_case: bool,
-}
-
-/// A value parsed from a TOML string, so that a parse error names the line of the string.
-struct TextValue<T>(T);
-
-impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for TextValue<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map(Self).map_err(de::Error::custom)
-    }
-}
-
-/// A single value or a list of values. The error about a value is the same in both forms.
-struct OneOrMore<T>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self(Vec::new()))
-    }
-}
-
-/// The visitor starts with an empty list and returns the list that it read.
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a single value or a list")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {
-        Ok(Self(vec![T::deserialize(text.into_deserializer())?]))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self, A::Error> {
-        Ok(Self(vec![T::deserialize(MapAccessDeserializer::new(map))?]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Self)
-    }
-}
-
-/// A path pattern that compiles.
-struct PathPattern(String);
-
-impl FromStr for PathPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        pattern(Rule::new(), text).map(|_| Self(text.to_owned()))
-    }
-}
-
-/// Adds a path condition to a rule: a regular expression after `re:`, a route if the text has names in
-/// braces, a glob if it has stars or question marks, else the path and all paths below it. Fails if no path
-/// can match.
-pub(crate) fn pattern(rule: Rule, text: &str) -> Result<Rule, String> {
-    let rule = match text.strip_prefix("re:") {
-        Some(expression) => rule.regex(expression),
-        None if text.contains('{') => rule.template(text),
-        None if text.contains(['*', '?']) => Ok(rule.glob(text)),
-        None => Ok(rule.prefix(text)),
-    };
-    rule.and_then(|rule| rule.check().map(|()| rule)).map_err(|error| error.to_string())
-}
-
-/// An HTTP method that a rule can match.
-struct RuleMethod(Method);
-
-impl FromStr for RuleMethod {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let method: Method = text.parse().map_err(|_| format!("{text:?} is not a method; write POST"))?;
-        let checked = Rule::new().methods([method.clone()]).check();
-        checked.map(|()| Self(method)).map_err(|error| error.to_string())
-    }
-}
+pub(crate) use reading::bytes;
 
 /// Reads a file. An error names the file and the line.
 pub(crate) fn read(path: &Path) -> Result<Vec<ThrottlePlan>, String> {
+    let bytes = bytes(path).map_err(|error| format!("--config {}: {error}", path.display()))?;
+    plans(path, &bytes)
+}
+
+/// Parses the bytes of a file. An error names the file and the line.
+pub(crate) fn plans(path: &Path, bytes: &[u8]) -> Result<Vec<ThrottlePlan>, String> {
     let file = format!("--config {}", path.display());
     let at_file = |error: &dyn fmt::Display| format!("{file}: {error}");
-    let text = std::fs::read_to_string(path).map_err(|error| at_file(&error))?;
-    let mut plans = parse(&text).map_err(|error| at_file(&error))?;
+    let text = reading::text(bytes).map_err(|error| at_file(&error))?;
+    let mut plans = parse(text).map_err(|error| at_file(&error))?;
     plans.iter_mut().for_each(|plan| plan.place = at_file(&plan.place));
     Ok(plans)
 }
@@ -174,13 +71,14 @@ fn parse(text: &str) -> Result<Vec<ThrottlePlan>, String> {
     if file.throttle.is_empty() {
         return Err("line 1: the file has no [[throttle]]; write one with a uid and a rate".to_owned());
     }
+    let (lines, mut uids) = (Lines::of(text), HashSet::new());
     let mut plans: Vec<ThrottlePlan> = Vec::new();
     for table in file.throttle {
-        let line = line_of(text, table.uid.span().start);
-        let mut plan =
-            plan(text, table).map_err(|(at, error)| format!("line {}: {error}", at.unwrap_or(line)))?;
+        let line = lines.at(table.uid.span().start);
+        let mut plan = plan(table, &file.defaults)
+            .map_err(|(at, error)| format!("line {}: {error}", at.map_or(line, |at| lines.at(at))))?;
         plan.place = format!("line {line}: ");
-        if plans.iter().any(|known| known.uid == plan.uid) {
+        if !uids.insert(plan.uid.clone()) {
             return Err(format!(
                 "line {line}: a throttle above already has the uid {:?}; give each its own",
                 plan.uid
@@ -191,15 +89,17 @@ fn parse(text: &str) -> Result<Vec<ThrottlePlan>, String> {
     Ok(plans)
 }
 
-/// Returns the line, counted from 1, of a byte offset in the text.
-fn line_of(text: &str, at: usize) -> usize {
-    1 + text.get(..at).unwrap_or(text).matches('\n').count()
-}
+/// An error in a table, with the offset of its line, or `None` for the first line of the table.
+type TableError = (Option<usize>, String);
 
-/// Checks a table and fills in the defaults. An error has its line, or `None` for the first line of the
-/// table.
-fn plan(text: &str, table: ThrottleTable) -> Result<ThrottlePlan, (Option<usize>, String)> {
+/// Checks a table and fills in the defaults.
+fn plan(table: ThrottleTable, defaults: &DefaultsTable) -> Result<ThrottlePlan, TableError> {
     let plain = |error: &str| (None, error.to_owned());
+    let reply = reply(&table)?;
+    let denied_headers = table.denied_headers.iter().map(|(name, value)| {
+        denied_header(name, value.get_ref()).map_err(|error| (Some(value.span().start), error))
+    });
+    let denied_headers = denied_headers.collect::<Result<_, _>>()?;
     let uid = table.uid.into_inner();
     let rate_key = if table.rate.is_some() { "rate" } else { "rates" };
     let rates: Vec<Rate> = match (table.rate, table.rates) {
@@ -207,7 +107,7 @@ fn plan(text: &str, table: ThrottleTable) -> Result<ThrottlePlan, (Option<usize>
         (None, Some(rates)) if rates.get_ref().len() > MOST_RATES => {
             let number = rates.get_ref().len();
             let error = format!("there are {number} rates; a throttle takes at most {MOST_RATES}");
-            return Err((Some(line_of(text, rates.span().start)), error));
+            return Err((Some(rates.span().start), error));
         }
         (None, Some(rates)) if !rates.get_ref().is_empty() => {
             rates.into_inner().into_iter().map(|rate| rate.0).collect()
@@ -218,37 +118,112 @@ fn plan(text: &str, table: ThrottleTable) -> Result<ThrottlePlan, (Option<usize>
     if table.cost.is_some() && table.cost_header.is_some() {
         return Err(plain("the throttle has both cost and cost-header; write one of them"));
     }
-    let strategy_line = table.strategy.as_ref().map(|it| line_of(text, it.span().start));
+    let strategy_at = table.strategy.as_ref().map(|it| it.span().start);
     let strategy = match table.strategy {
         Some(strategy) => strategy.into_inner().0,
         None => "fixed-window".parse().map_err(|error| (None, error))?,
     };
     // Build the strategies here, so that a bad combination is refused before anything is replaced.
-    let limits = strategy.limits(rate_key, "strategy", &rates).map_err(|error| (strategy_line, error))?;
-    let on_error = table.on_error.as_ref().map_or(OnErrorSpec::default(), |it| it.get_ref().0);
-    if let (OnErrorSpec::Fallback { instances }, Some(given)) = (on_error, &table.on_error) {
-        limits
-            .check_shares(instances, &rates)
-            .map_err(|error| (Some(line_of(text, given.span().start)), format!("on_error {error}")))?;
+    let limits = strategy.limits(rate_key, "strategy", &rates).map_err(|error| (strategy_at, error))?;
+    let on_error = table.on_error.as_ref().map(|it| it.get_ref().0);
+    let on_error = on_error.or(defaults.on_error.as_ref().map(|it| it.0)).unwrap_or_default();
+    if let OnErrorSpec::Fallback { instances } = on_error {
+        let at = table.on_error.as_ref().map(|it| it.span().start);
+        limits.check_shares(instances, &rates).map_err(|error| (at, format!("on_error {error}")))?;
     }
-    let rule = |rule: RuleTable| RulePlan {
-        path: rule.path.map(|path| path.0.0),
-        methods: rule.methods.unwrap_or_default().into_iter().map(|method| method.0.0).collect(),
-        ignore_case: rule.ignore_case,
-    };
+    let (mut cost, mut cost_header, mut cost_after) = (1, table.cost_header.map(|header| header.0), None);
+    let cost_at = table.cost.as_ref().map(|it| it.span().start);
+    match table.cost.map(toml::Spanned::into_inner) {
+        Some(NumberOrText::Number(number)) => cost = number,
+        Some(NumberOrText::Text(CostSpec::Header(header))) => cost_header = Some(header),
+        Some(NumberOrText::Text(CostSpec::Response(by))) => cost_after = Some(by),
+        None => {}
+    }
+    if cost_after.is_some() && table.count.is_some() {
+        let error = "the cost comes from the response, so count cannot refund it; write one of them";
+        return Err((cost_at, error.to_owned()));
+    }
+    if let (Some(enforce), true) = (&table.enforce, table.shadow) {
+        let error = "a shadow denies nobody, so enforce has no effect; write one of them";
+        return Err((Some(enforce.span().start), error.to_owned()));
+    }
+    let rules = table.rules.map_or(Vec::new(), |rules| rules.0);
+    let rules: Vec<RulePlan> = rules.into_iter().map(|rule| rule.0).collect();
+    let keys_at = table.key.as_ref().map(|it| it.span().start);
+    let keys: Option<Vec<_>> = table.key.map(|keys| keys.into_inner().0.into_iter().map(|it| it.0).collect());
+    let keys = keys.or_else(|| Some(defaults.key.as_ref()?.0.iter().map(|it| it.0.clone()).collect()));
+    let keys = keys.unwrap_or_else(|| vec![KeySpec::Peer]);
+    check_placeholders(&keys, &rules).map_err(|error| (keys_at, error))?;
+    let exempt = table.exempt.map_or(Vec::new(), |exempt| exempt.0);
+    let exempt = Networks::parse(exempt.iter().map(|network| &*network.0.0));
+    let storage = table.storage.map(|storage| storage.0).or(defaults.storage.as_ref().map(|it| it.0.clone()));
+    let headers = table.headers.or(defaults.headers.as_ref().map(|it| values::TextValue(it.0)));
     Ok(ThrottlePlan {
         names: names(&uid, rates.len()),
         uid,
         rates,
         strategy,
-        storage: table.storage.map_or_else(StorageSpec::default, |storage| storage.0),
-        keys: table.key.map_or(vec![KeySpec::Peer], |keys| keys.0.into_iter().map(|key| key.0).collect()),
-        cost: table.cost.unwrap_or(1),
-        cost_header: table.cost_header.map(|header| header.0),
-        rules: table.rules.map_or(Vec::new(), |rules| rules.0.into_iter().map(rule).collect()),
+        storage: storage.unwrap_or_else(StorageSpec::default),
+        keys,
+        ipv6_prefix: prefix(table.ipv6_prefix.as_ref().or(defaults.ipv6_prefix.as_ref()))?,
+        exempt: exempt.map_err(|error| (None, error.to_string()))?,
+        cost,
+        cost_header,
+        cost_after,
+        count: table.count.map(|count| count.into_inner().0),
+        rules,
         on_error,
-        headers: table.headers.map_or(HeaderFormat::Draft10, |headers| headers.0.into()),
+        headers: headers.map_or(HeaderFormat::Draft10, |headers| headers.0.into()),
+        reply,
+        denied_headers,
+        enforce: table.enforce.map(|enforce| enforce.into_inner().0.0),
         shadow: table.shadow,
         place: String::new(),
+    })
+}
+
+/// Checks the prefix length of IPv6 addresses.
+fn prefix(given: Option<&toml::Spanned<u8>>) -> Result<u8, TableError> {
+    let Some(given) = given else { return Ok(IPV6_PREFIX) };
+    match *given.get_ref() {
+        bits @ 1..=128 => Ok(bits),
+        bits => {
+            Err((Some(given.span().start), format!("ipv6_prefix = {bits} is not a prefix; write 1 to 128")))
+        }
+    }
+}
+
+/// Checks that each path of the rules has the placeholders of the keys.
+fn check_placeholders(keys: &[KeySpec], rules: &[RulePlan]) -> Result<(), String> {
+    for key in keys {
+        let KeySpec::Path(name) = key else { continue };
+        let has =
+            |path: &String| path.contains(&format!("{{{name}}}")) || path.contains(&format!("{{*{name}}}"));
+        let all = |rule: &RulePlan| !rule.paths.is_empty() && rule.paths.iter().all(has);
+        if rules.is_empty() || !rules.iter().all(all) {
+            return Err(format!(
+                "the key {key} needs {{{name}}} in the path of each rule; write rules = {{ path = \"/users/{{{name}}}\" }}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the reply to denied requests.
+fn reply(table: &ThrottleTable) -> Result<DenialReply, TableError> {
+    let status = table.status.as_ref().map(|status| {
+        let code = StatusCode::from_u16(*status.get_ref()).ok();
+        let code = code.filter(|code| code.is_client_error() || code.is_server_error());
+        let error = || format!("status = {} is not a status of a denial; write 400 to 599", status.get_ref());
+        code.ok_or_else(|| (Some(status.span().start), error()))
+    });
+    if let (Some(body_type), None) = (&table.body_type, &table.body) {
+        let error = "body_type names the type of a body, and there is none; write body";
+        return Err((Some(body_type.span().start), error.to_owned()));
+    }
+    Ok(DenialReply {
+        status: status.transpose()?,
+        body: table.body.as_ref().map(|body| body.0.clone()),
+        body_type: table.body_type.as_ref().map(|it| it.get_ref().0.clone()),
     })
 }

@@ -15,10 +15,11 @@ use crate::config::file;
 use crate::config::listener_options::ListenerOptions;
 use crate::config::operation_options::OperationOptions;
 use crate::config::proxy_options::ProxyOptions;
+use crate::limits::denial_reply::DenialReply;
 use crate::limits::keys::KeySpec;
 use crate::limits::parameters::PositiveDuration;
 use crate::limits::plain::message;
-use crate::limits::plan::{CommonSettings, Headers, OnErrorSpec, ThrottlePlan};
+use crate::limits::plan::{CommonSettings, Headers, IPV6_PREFIX, OnErrorSpec, ThrottlePlan};
 use crate::limits::spec::{self, Spec};
 use crate::limits::storage::StorageSpec;
 
@@ -75,16 +76,18 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
     pub(crate) connect_timeout: PositiveDuration,
 
-    /// Identity that a request is counted by: peer, forwarded (the address that a trusted proxy writes) or
-    /// header:NAME. Given several times, the identities are combined.
+    /// Identity that a request is counted by: peer, forwarded (the address that a trusted proxy writes),
+    /// header:NAME, cookie:NAME, query:NAME, host, method or global (one bucket for all). Given several
+    /// times, the identities are combined.
     ///
     /// forwarded reads X-Forwarded-For alone. If your proxy writes another header, name that header:
     /// forwarded:rfc7239 for Forwarded, or a header with one address, such as forwarded:x-real-ip,
     /// forwarded:cf-connecting-ip, forwarded:true-client-ip or forwarded:fly-client-ip. Name only a header
     /// that the proxy writes itself: clients choose the value of any header that the proxy merely passes on.
     ///
-    /// With header:NAME the value may be a secret, so the page shows only the first digits of its SHA-256,
-    /// as printf VALUE | sha256sum prints them. A request that sends the header twice is answered 400.
+    /// The value of a header, a cookie or a query parameter may be a secret, so the page shows only the first
+    /// digits of its SHA-256, as printf VALUE | sha256sum prints them. A request that sends it twice is
+    /// answered 400. Requests without it share one bucket.
     #[arg(long, value_name = "KEY", default_value = "peer", conflicts_with = "config")]
     pub(crate) key: Vec<KeySpec>,
 
@@ -137,7 +140,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Headers::Draft10, conflicts_with = "config")]
     pub(crate) headers: Headers,
 
-    /// TOML file of throttles; reloaded when the file changes and on SIGHUP.
+    /// TOML file of throttles; reloaded when the file changes and on SIGHUP. REFERENCE.md lists its keys.
     ///
     /// A reload keeps the clients' counts. A throttle starts over with empty counts if its storage, its sort
     /// of keys, its number of rates or the size class of its states changes, or on a shared storage its kind
@@ -211,6 +214,11 @@ fn header(text: &str) -> Result<HeaderName, String> {
 impl Options {
     /// Returns the throttles to build, from the file if `--config` names one, else from the command line.
     pub(crate) fn plans(&self) -> Result<Vec<ThrottlePlan>, String> {
+        if let Some(key) = self.key.iter().find(|key| matches!(key, KeySpec::Path(_))) {
+            return Err(format!(
+                "--key {key}: placeholders stand in the rules of a file; write --config FILE"
+            ));
+        }
         match &self.config {
             Some(path) => file::read(path),
             None => Ok(vec![ThrottlePlan {
@@ -220,11 +228,18 @@ impl Options {
                 strategy: self.strategy.clone(),
                 storage: self.storage.clone(),
                 keys: self.key.clone(),
+                ipv6_prefix: IPV6_PREFIX,
+                exempt: Networks::default(),
                 cost: 1,
                 cost_header: self.cost_header.clone(),
+                cost_after: None,
+                count: None,
                 rules: Vec::new(),
                 on_error: self.on_error,
                 headers: self.headers.into(),
+                reply: DenialReply::default(),
+                denied_headers: Vec::new(),
+                enforce: None,
                 shadow: false,
                 place: String::new(),
             }]),

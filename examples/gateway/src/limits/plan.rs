@@ -6,13 +6,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue};
 use tokio_util::task::TaskTracker;
 use traffik::Rate;
 use traffik::web::{ClassHeaders, HeaderFormat, Networks};
 
+use crate::limits::denial_reply::DenialReply;
 use crate::limits::keys::KeySpec;
 use crate::limits::parameters::{Parameters, PositiveDuration};
+use crate::limits::responses::{CountSpec, ResponseCost};
+use crate::limits::rules::RulePlan;
 use crate::limits::spec::Spec;
 use crate::limits::storage::StorageSpec;
 
@@ -26,15 +29,39 @@ pub(crate) struct ThrottlePlan {
     pub(crate) strategy: Spec,
     pub(crate) storage: StorageSpec,
     pub(crate) keys: Vec<KeySpec>,
+    /// Length of the prefix by which IPv6 addresses are counted.
+    pub(crate) ipv6_prefix: u8,
+    /// The networks that the throttle does not limit.
+    pub(crate) exempt: Networks,
     pub(crate) cost: u32,
     pub(crate) cost_header: Option<HeaderName>,
+    /// The cost that the response has, instead of the one charged before it.
+    pub(crate) cost_after: Option<ResponseCost>,
+    /// The responses that are charged; `None` for all.
+    pub(crate) count: Option<CountSpec>,
     pub(crate) rules: Vec<RulePlan>,
     pub(crate) on_error: OnErrorSpec,
     pub(crate) headers: HeaderFormat,
+    pub(crate) reply: DenialReply,
+    /// The headers of denials, beside those of the format.
+    pub(crate) denied_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The share of the clients, in percent, that the throttle denies; `None` for all.
+    pub(crate) enforce: Option<u8>,
     pub(crate) shadow: bool,
     /// The file and the line of the throttle, as a prefix of its errors; empty for the command line.
     pub(crate) place: String,
 }
+
+impl ThrottlePlan {
+    /// Reports whether the charge depends on the response, so that only a door that sees responses can serve
+    /// the throttle.
+    pub(crate) const fn reads_response(&self) -> bool {
+        self.cost_after.is_some() || self.count.is_some()
+    }
+}
+
+/// Length of the prefix by which IPv6 addresses are counted unless a throttle has another.
+pub(crate) const IPV6_PREFIX: u8 = 64;
 
 /// Most rates of a throttle.
 pub(crate) const MOST_RATES: usize = 8;
@@ -57,14 +84,6 @@ pub(crate) struct CommonSettings {
     pub(crate) classes: ClassHeaders,
     /// The same for requests that a trusted proxy asks about, whose headers it sends itself.
     pub(crate) asked_classes: ClassHeaders,
-}
-
-/// A condition on the requests that a throttle applies to.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RulePlan {
-    pub(crate) path: Option<String>,
-    pub(crate) methods: Vec<Method>,
-    pub(crate) ignore_case: bool,
 }
 
 /// The action on a request when the storage fails.
@@ -169,8 +188,12 @@ impl fmt::Display for ThrottlePlan {
         write!(f, ", {}", self.storage)?;
         match &self.cost_header {
             Some(header) => write!(f, ", cost in {header}")?,
+            None if self.cost_after.is_some() => f.write_str(", cost by the response")?,
             None if self.cost != 1 => write!(f, ", cost {}", self.cost)?,
             None => {}
+        }
+        if let Some(count) = &self.count {
+            write!(f, ", counting {}", count.text())?;
         }
         for rule in &self.rules {
             write!(f, ", for {rule}")?;
@@ -183,17 +206,9 @@ impl fmt::Display for ThrottlePlan {
             }
             OnErrorSpec::Throttle { .. } => {}
         }
-        f.write_str(if self.shadow { ", as a shadow" } else { "" })
-    }
-}
-
-impl fmt::Display for RulePlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let methods: Vec<_> = self.methods.iter().map(Method::as_str).collect();
-        match (&self.path, methods.is_empty()) {
-            (Some(path), true) => f.write_str(path),
-            (Some(path), false) => write!(f, "{} {path}", methods.join("|")),
-            (None, _) => write!(f, "{} anywhere", methods.join("|")),
+        if let Some(percent) = self.enforce {
+            write!(f, ", for {percent}% of the clients")?;
         }
+        f.write_str(if self.shadow { ", as a shadow" } else { "" })
     }
 }

@@ -203,6 +203,7 @@ fn memory(parameters: &str) -> Result<StorageSpec, String> {
     if capacity == 0 {
         return Err("capacity is 0, which has room for no client; write at least 1".to_owned());
     }
+    check_memory(capacity)?;
     let when_full = match parameters.take::<String>("full", "evict or refuse")?.as_deref() {
         None | Some("evict") => WhenFull::Evict,
         Some("refuse") => WhenFull::Refuse,
@@ -222,4 +223,24 @@ impl fmt::Display for StorageSpec {
             Self::Memcached(_) => f.write_str("on memcached"),
         }
     }
+}
+
+/// Least size of a client's state, in bytes.
+const STATE: u64 = 32;
+
+/// Checks that this machine has the memory for so many clients, as far as it says how much it has.
+fn check_memory(capacity: u32) -> Result<(), String> {
+    let known = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = known.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let total = total.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let Some(total) = total.map(|kilobytes| kilobytes * 1024) else { return Ok(()) };
+    let (needed, most) = (u64::from(capacity) * STATE, total / STATE);
+    if needed <= total {
+        return Ok(());
+    }
+    Err(format!(
+        "capacity={capacity} takes at least {} MiB, and this machine has {}; write at most {most}",
+        needed >> 20,
+        total >> 20
+    ))
 }

@@ -55,7 +55,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// installed.
 pub(crate) async fn run(options: Options) -> Result<(), String> {
     // Read the file before `Gateway::new` does, so that `watch` sees every change after that.
-    let known = options.config.as_ref().and_then(|path| std::fs::read(path).ok());
+    let known = options.config.as_ref().and_then(|path| file::bytes(path).ok());
     let gateway = Arc::new(Gateway::new(&options)?);
     if options.check {
         return check(&options, &gateway).await;
@@ -263,18 +263,23 @@ async fn watch(
     mut hangup: Signal,
     gateway: Arc<Gateway>,
 ) {
-    let mut looks = Tokio.interval(LOOK);
+    let (mut looks, mut seen, mut is_forced) = (Tokio.interval(LOOK), known.clone(), false);
     loop {
-        let is_forced = tokio::select! {
-            () = looks.tick() => false,
-            _ = hangup.recv() => true,
-        };
-        let now = std::fs::read(&path).ok();
-        if !is_forced && now == known {
+        tokio::select! {
+            () = looks.tick() => {}
+            _ = hangup.recv() => is_forced = true,
+        }
+        let (now, before) = (file::bytes(&path), seen);
+        seen = now.as_ref().ok().cloned();
+        // A file that changed since the last look may be half written, so it is looked at again.
+        if seen != before || (!is_forced && seen == known) {
             continue;
         }
-        known = now;
-        match file::read(&path).and_then(|plans| Ok((gateway.replace(&plans)?, plans))) {
+        (known, is_forced) = (seen.clone(), false);
+        let plans = now
+            .map_err(|error| format!("--config {}: {error}", path.display()))
+            .and_then(|bytes| file::plans(&path, &bytes));
+        match plans.and_then(|plans| Ok((gateway.replace(&plans)?, plans))) {
             Ok((losses, plans)) => {
                 counters::count(&COUNTERS.reloads);
                 let next = PlanTexts::of(&plans);

@@ -1,6 +1,7 @@
 //! Carries counts over to the throttle that replaces another on a reload, or names the counts that are lost.
 
 use std::any::Any;
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
 use crate::limits::keys::KeySpec;
@@ -24,8 +25,8 @@ pub(crate) struct ThrottleHistory {
 struct StateShape {
     /// The URL of the shared store; `None` in memory.
     store: Option<String>,
-    /// The sort of each identity in a key: true for a header's value, false for an address from any source.
-    is_header: Vec<bool>,
+    /// The sort of each identity in a key: one for addresses from any source, and one for each other source.
+    sorts: Vec<Option<Discriminant<KeySpec>>>,
     /// The number of strategies in the array, and the most bytes of a state.
     strategies: (usize, Option<usize>),
 }
@@ -35,6 +36,11 @@ struct LimitHistory<L> {
     kind: (&'static str, usize),
     now: Vec<L>,
     before: Vec<L>,
+}
+
+/// Returns the sort of an identity; `None` for an address.
+fn sort(key: &KeySpec) -> Option<Discriminant<KeySpec>> {
+    (!matches!(key, KeySpec::Peer | KeySpec::Forwarded(_))).then(|| discriminant(key))
 }
 
 /// The log's words for a loss of some counts, and of all.
@@ -51,7 +57,7 @@ impl ThrottleHistory {
     ) -> (Self, Vec<L>, Option<&'static str>) {
         let shape = StateShape {
             store: plan.storage.url().cloned(),
-            is_header: plan.keys.iter().map(|key| matches!(key, KeySpec::Header(_))).collect(),
+            sorts: plan.keys.iter().map(sort).collect(),
             strategies: (N, now.first().map(Limit::state_size)),
         };
         let kind = plan.strategy.kind();

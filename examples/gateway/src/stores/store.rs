@@ -1,7 +1,7 @@
 //! The storages of throttles: a memory for each throttle, and shared stores behind circuit breakers. The
 //! breakers keep a store that does not answer from delaying every request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -213,11 +213,13 @@ impl Stores {
 
     /// Drops the storages that no throttle uses any more.
     pub(crate) fn retain(&mut self, plans: &[ThrottlePlan]) {
-        self.throttles.retain(|uid, _| plans.iter().any(|plan| plan.uid == *uid));
-        let has_memory = |plan: &ThrottlePlan| {
+        let uids: HashSet<_> = plans.iter().map(|plan| &plan.uid).collect();
+        self.throttles.retain(|uid, _| uids.contains(uid));
+        let has_memory = |plan: &&ThrottlePlan| {
             plan.storage.url().is_none() || matches!(plan.on_error, OnErrorSpec::Fallback { .. })
         };
-        self.memories.retain(|uid, _| plans.iter().any(|plan| plan.uid == *uid && has_memory(plan)));
+        let with_memory: HashSet<_> = plans.iter().filter(has_memory).map(|plan| &plan.uid).collect();
+        self.memories.retain(|uid, _| with_memory.contains(uid));
         self.shared.retain(|url, _| plans.iter().any(|plan| plan.storage.url() == Some(url)));
     }
 

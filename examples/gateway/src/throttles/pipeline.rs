@@ -6,14 +6,11 @@ use http::Request;
 use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
 use traffik::strategy::{CapacityError, StatsSnapshot};
-use traffik::web::{
-    ClientKey, CostHeader, Enforcement, OnError, RequestParts, Rule, Tally, Throttle, ThrottleSet,
-};
+use traffik::web::{ClientKey, CostHeader, Enforcement, OnError, RequestParts, Tally, Throttle, ThrottleSet};
 use traffik::{All, Class, Label, Ratio};
 
 use super::doors::{AskedByProxy, Doors};
-use crate::config::file::pattern;
-use crate::limits::keys::ClientKeys;
+use crate::limits::clients::ClientKeys;
 use crate::limits::limit::Limit;
 use crate::limits::plan::{CommonSettings, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::limits::spec::Spec;
@@ -147,14 +144,19 @@ impl<'a> PipelineBuilder<'a> {
         strategy: All<L, N>,
         storage: AnyStorage<All<L, N>>,
     ) -> Result<(), String> {
-        let (exempt, trusted) = (self.common.exempt.clone(), self.common.trusted.clone());
-        let keys = ClientKeys { keys: plan.keys.clone(), exempt, trusted };
+        let keys = ClientKeys {
+            keys: plan.keys.clone(),
+            ipv6_prefix: plan.ipv6_prefix,
+            rules: plan.rules.clone(),
+            exempt: [self.common.exempt.clone(), plan.exempt.clone()],
+            trusted: self.common.trusted.clone(),
+        };
         let class = plan.strategy.plain.class;
         let (tasks, denials) = (self.common.tasks.clone(), self.stores.denials(&plan.uid));
         let mut builder = Throttle::builder(&plan.uid, strategy, storage)
             // Two throttles have this uid for a while: the old one serves until all new ones are built.
             .shared()
-            .identifier(keys.identifier())
+            .identifier(keys.identifier()?)
             .cost(plan.cost)
             .class_by(classes(self.common, &plan.strategy))
             .headers(plan.headers)
@@ -177,16 +179,32 @@ impl<'a> PipelineBuilder<'a> {
         if self.common.bypass_preflights {
             builder = builder.bypass_preflights();
         }
+        if plan.reads_response() {
+            if let Some(by) = plan.cost_after.clone() {
+                builder = builder.settle_by(move |head, bytes| by.of(head, bytes));
+            }
+            if let Some(count) = plan.count.clone() {
+                builder = builder.charge_if(move |head| count.counts(head.status));
+            }
+        }
+        if !plan.reply.is_default() {
+            let reply = plan.reply.clone();
+            builder = builder.on_throttled(move |denial| reply.answer(denial));
+        }
+        for (name, value) in &plan.denied_headers {
+            builder = builder.denial_header(name.clone(), value.clone());
+        }
+        if let Some(percent) = plan.enforce {
+            let secret = share_secret(&self.common.namespace, &plan.uid);
+            builder = builder.enforcement(Enforcement::percent(percent, secret));
+        }
         if plan.shadow {
             builder = builder.enforcement(Enforcement::Shadow);
         }
         for rule in &plan.rules {
-            let methods = Rule::new().methods(rule.methods.iter().cloned());
-            let methods = if rule.ignore_case { methods.ignore_case() } else { methods };
-            builder = builder.apply_to(match &rule.path {
-                Some(path) => pattern(methods, path)?,
-                None => methods,
-            });
+            for rule in rule.rules()? {
+                builder = builder.apply_to(rule);
+            }
         }
         let throttle = builder.build().map_err(|error| error.to_string())?;
         let store = plan.storage.url().and_then(|url| self.stores.name_of(url));
@@ -197,6 +215,13 @@ impl<'a> PipelineBuilder<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns the number that chooses the clients of a share: the same in all gateways of a namespace, and another
+/// one for each throttle (FNV-1a, which no version of a library changes).
+fn share_secret(namespace: &str, uid: &str) -> u64 {
+    let bytes = namespace.bytes().chain([0]).chain(uid.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Returns the function that classifies requests. A priority that neither the strategy nor the gateway names

@@ -9,6 +9,9 @@
 
 mod auth;
 mod config;
+mod config_reference;
+mod config_replies;
+mod config_rules;
 mod failure;
 mod fields;
 mod golden;
