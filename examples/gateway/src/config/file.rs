@@ -163,7 +163,7 @@ fn plan(table: ThrottleTable, defaults: &DefaultsTable) -> Result<ThrottlePlan, 
         uid,
         rates,
         strategy,
-        storage: storage.unwrap_or_else(StorageSpec::default),
+        storage: storage.unwrap_or_default(),
         keys,
         ipv6_prefix: prefix(table.ipv6_prefix.as_ref().or(defaults.ipv6_prefix.as_ref()))?,
         exempt: exempt.map_err(|error| (None, error.to_string()))?,
@@ -202,7 +202,8 @@ fn check_placeholders(keys: &[KeySpec], rules: &[RulePlan]) -> Result<(), String
         let all = |rule: &RulePlan| !rule.paths.is_empty() && rule.paths.iter().all(has);
         if rules.is_empty() || !rules.iter().all(all) {
             return Err(format!(
-                "the key {key} needs {{{name}}} in the path of each rule; write rules = {{ path = \"/users/{{{name}}}\" }}"
+                "the key {key} needs {{{name}}} in the path of each rule; \
+                 write rules = {{ path = \"/users/{{{name}}}\" }}"
             ));
         }
     }

@@ -217,8 +217,8 @@ impl<'a> PipelineBuilder<'a> {
     }
 }
 
-/// Returns the number that chooses the clients of a share: the same in all gateways of a namespace, and another
-/// one for each throttle (FNV-1a, which no version of a library changes).
+/// Returns the number that chooses the clients of a share: the same in all gateways of a namespace, and
+/// another one for each throttle (FNV-1a, which no version of a library changes).
 fn share_secret(namespace: &str, uid: &str) -> u64 {
     let bytes = namespace.bytes().chain([0]).chain(uid.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
