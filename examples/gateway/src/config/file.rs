@@ -41,7 +41,6 @@ use crate::limits::keys::KeySpec;
 use crate::limits::plan::{IPV6_PREFIX, MOST_RATES, OnErrorSpec, ThrottlePlan, names};
 use crate::limits::responses::CostSpec;
 use crate::limits::rules::RulePlan;
-use crate::limits::storage::StorageSpec;
 
 mod reading;
 mod rules;
