@@ -87,6 +87,8 @@ pub(crate) enum Question {
 /// One throttle, of any type, in the evaluation of one request, with its last verdict.
 pub(crate) trait EvaluationPart: Any + Send {
     fn profile(&self) -> &Profile;
+    /// Returns the position of the part among those that the caller gave.
+    fn order(&self) -> usize;
     fn is_local(&self) -> bool;
     fn is_enforced(&self) -> bool;
     /// Returns the function that handles a failure of the storage.

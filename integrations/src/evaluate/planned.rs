@@ -27,6 +27,8 @@ use crate::throttle::{DelayTimer, Plan, Profile, SkipReason, Skipped, Throttle, 
 pub(crate) struct PlannedThrottle<S: Strategy, M> {
     pub(crate) throttle: Throttle<S, M>,
     pub(crate) plan: Arc<Plan<S, M>>,
+    /// The position among the parts that the caller gave, for callers that tell them apart.
+    pub(crate) order: usize,
     /// The last verdict.
     pub(crate) verdict: Option<S::Verdict>,
     /// The operation under way.
@@ -43,7 +45,7 @@ pub(crate) struct PlannedThrottle<S: Strategy, M> {
 impl<S: Strategy, M: AsyncStorage<S> + 'static> PlannedThrottle<S, M> {
     pub(crate) const fn new(throttle: Throttle<S, M>, plan: Arc<Plan<S, M>>) -> Self {
         let (verdict, operation, began, took, permit) = (None, None, None, None, None);
-        Self { throttle, plan, verdict, operation, charged: false, turn: None, began, took, permit }
+        Self { throttle, plan, order: 0, verdict, operation, charged: false, turn: None, began, took, permit }
     }
 
     /// Sets the check that is under way.
@@ -55,6 +57,10 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> PlannedThrottle<S, M> {
 impl<S: Strategy, M: AsyncStorage<S> + 'static> EvaluationPart for PlannedThrottle<S, M> {
     fn profile(&self) -> &Profile {
         &self.throttle.0.profile
+    }
+
+    fn order(&self) -> usize {
+        self.order
     }
 
     fn is_local(&self) -> bool {

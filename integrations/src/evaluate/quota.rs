@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::Request;
+use smallvec::{SmallVec, smallvec};
 use traffik_core::storage::AsyncStorage;
-use traffik_core::{Class, Strategy, debug_fields};
+use traffik_core::{Class, Decision, Strategy, debug_fields};
 
-use super::contract::{Evaluation, EvaluationPart};
+use super::contract::{ErrorOutcome, Evaluation, EvaluationPart};
 use super::decide::{await_turn, decide};
 use super::planned::PlannedThrottle;
 use crate::http::headers::Policies;
@@ -70,8 +72,17 @@ trait PendingCharge: Send + Sync {
     fn subject(&self) -> Option<ChargeSubject>;
     fn uid(&self) -> &str;
     fn cost(&self) -> u32;
-    fn part(&self) -> Box<dyn EvaluationPart>;
+    /// Returns the positions of the charges that were added up here, counted from 0.
+    fn positions(&mut self) -> &mut Positions;
+    /// Returns the part of an evaluation; `order` is the position of this charge in it.
+    fn part(&self, order: usize) -> Box<dyn EvaluationPart>;
 }
+
+/// The positions of charges among all charges of a quota.
+type Positions = SmallVec<[usize; 4]>;
+
+/// A function that receives the figures of a charge.
+type Visitor<'a> = &'a mut (dyn FnMut(usize, &str, &Decision) + Send);
 
 /// The client and the throttle that charges must share to be added up.
 #[derive(PartialEq)]
@@ -87,6 +98,7 @@ struct ChargeSubject {
 struct ThrottleCharge<S: Strategy, M> {
     throttle: Throttle<S, M>,
     plan: Arc<Plan<S, M>>,
+    positions: Positions,
 }
 
 impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> PendingCharge for ThrottleCharge<S, M> {
@@ -121,8 +133,14 @@ impl<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static> PendingCharge for Th
         self.plan.hit.cost
     }
 
-    fn part(&self) -> Box<dyn EvaluationPart> {
-        Box::new(PlannedThrottle::new(self.throttle.clone(), Arc::clone(&self.plan)))
+    fn positions(&mut self) -> &mut Positions {
+        &mut self.positions
+    }
+
+    fn part(&self, order: usize) -> Box<dyn EvaluationPart> {
+        let mut planned = PlannedThrottle::new(self.throttle.clone(), Arc::clone(&self.plan));
+        planned.order = order;
+        Box::new(planned)
     }
 }
 
@@ -136,15 +154,26 @@ impl Quota {
     /// Adds the hit of a client, at its cost.
     pub fn charge<S: Strategy<Cost = u32>, M: AsyncStorage<S> + 'static>(&self, client: Client<S, M>) {
         let Client { throttle, plan } = client;
-        self.add(Box::new(ThrottleCharge { throttle, plan: Arc::new(plan) }));
+        self.add(Box::new(ThrottleCharge { throttle, plan: Arc::new(plan), positions: smallvec![0] }));
     }
 
-    /// Adds a charge to the one with its subject, if there is one.
-    fn add(&self, charge: Box<dyn PendingCharge>) {
+    /// Adds a charge to the one with its subject, if there is one. Its positions follow those before.
+    fn add(&self, mut charge: Box<dyn PendingCharge>) {
         let mut charges = self.lock();
-        if !charges.iter_mut().any(|known| known.merge(&*charge)) {
-            charges.push(charge);
+        let next: usize = charges.iter_mut().map(|known| known.positions().len()).sum();
+        for (offset, position) in charge.positions().iter_mut().enumerate() {
+            *position = next.saturating_add(offset);
         }
+        match charges.iter_mut().find_map(|known| known.merge(&*charge).then_some(known)) {
+            Some(known) => known.positions().append(charge.positions()),
+            None => charges.push(charge),
+        }
+    }
+
+    /// Puts charges back that were not applied. Charges added meanwhile follow them.
+    fn put_back(&self, charges: Vec<Box<dyn PendingCharge>>) {
+        let meanwhile = std::mem::replace(&mut *self.lock(), charges);
+        meanwhile.into_iter().for_each(|charge| self.add(charge));
     }
 
     /// Returns a part of the quota whose charges count once `end` is called on it. It has the methods of a
@@ -180,43 +209,104 @@ impl Quota {
     /// answer has no headers and no handler of the throttles. A failure is a 503, whatever
     /// [`on_error`](crate::ThrottleBuilder::on_error) says.
     pub async fn apply(&self) -> Result<(), Rejection> {
-        let charges = std::mem::take(&mut *self.lock());
-        let decided = decide(charges.iter().map(|charge| charge.part()).collect()).await;
-        let names = charges.iter().map(|charge| charge.uid().to_owned()).collect::<Vec<_>>().join(", ");
-        if !matches!(decided, Evaluation::Admitted { .. }) {
-            charges.into_iter().for_each(|charge| self.add(charge));
-        }
-        match decided {
-            Evaluation::Admitted { mut parts, timer, beside } => {
-                if let Some(beside) = beside {
-                    beside.await;
+        self.decide(false, &mut |_, _, _| {}).await
+    }
+
+    /// Charges everything that was collected, or nothing, and passes the figures of each charge to `visit`:
+    /// the position of the charge, counted from 0 in the order of [`charge`](Self::charge), and the name and
+    /// the decision of each of its limits.
+    ///
+    /// Choose it over [`apply`](Self::apply) where the caller reports on each charge, such as a rate limit
+    /// service. The figures come from the decision itself, without another call to a storage. Charges that
+    /// are added up have the figures of their sum. After a denial the figures of the other charges are those
+    /// without the request. A charge has no figures if the evaluation ended before its storage was asked, or
+    /// if the storage failed and [`on_error`](crate::ThrottleBuilder::on_error) admits.
+    ///
+    /// ```
+    /// # async fn answer(request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use traffik::{TokenBucket, rate};
+    /// use traffik::web::{Quota, Throttle};
+    ///
+    /// let throttle = Throttle::in_memory("credits", TokenBucket::new(rate!("100/h"))).build()?;
+    /// let quota = Quota::new();
+    /// quota.charge(throttle.client(&request).await?.ok_or("exempt")?.cost(2));
+    /// let mut left = Vec::new();
+    /// quota.apply_each(|at, policy, decision| left.push((at, policy.to_owned(), decision.remaining()))).await?;
+    /// assert_eq!(left, [(0, "credits".to_owned(), 98)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Waits as `apply` does, and a dropped future leaves the same behind.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a [`Rejection`] if a throttle denies, or if its storage has failed and
+    /// [`on_error`](crate::ThrottleBuilder::on_error) does not admit. Unlike `apply`, this follows
+    /// `on_error`, whose function receives a request without headers. The charges stay in the quota.
+    pub async fn apply_each(
+        &self,
+        mut visit: impl FnMut(usize, &str, &Decision) + Send,
+    ) -> Result<(), Rejection> {
+        self.decide(true, &mut visit).await
+    }
+
+    /// Decides on all charges. `follows` says whether failures are handled as `on_error` says.
+    async fn decide(&self, follows: bool, visit: Visitor<'_>) -> Result<(), Rejection> {
+        let mut charges = std::mem::take(&mut *self.lock());
+        let parts = charges.iter().enumerate().map(|(order, charge)| charge.part(order)).collect();
+        let mut decided = decide(parts).await;
+        loop {
+            match decided {
+                Evaluation::Admitted { mut parts, timer, beside } => {
+                    visit_all(&mut charges, &parts, visit);
+                    if let Some(beside) = beside {
+                        beside.await;
+                    }
+                    if let Some(timer) = timer {
+                        await_turn(&timer, &mut parts).await;
+                    }
+                    return Ok(());
                 }
-                if let Some(timer) = timer {
-                    await_turn(&timer, &mut parts).await;
+                Evaluation::Denied { parts, first, outcome } => {
+                    visit_all(&mut charges, &parts, visit);
+                    let throttles: Vec<_> = parts.iter().map(|part| part.disclosure()).collect();
+                    let limits: Policies<'_> =
+                        throttles.iter().flat_map(|it| it.limits.iter().copied()).collect();
+                    let response = response::denied(false, outcome, &limits);
+                    let denying = throttles.get(first);
+                    let names = names(&charges);
+                    let name = denying.map_or(&*names, |it| &it.profile.uid);
+                    let client = denying.map(|it| it.client.clone());
+                    let rejection = Rejection::new(name, client, Cause::Denied(outcome), response);
+                    self.put_back(charges);
+                    return Err(rejection);
                 }
-                Ok(())
-            }
-            Evaluation::Denied { parts, first, outcome } => {
-                let throttles: Vec<_> = parts.iter().map(|part| part.disclosure()).collect();
-                let limits: Policies<'_> =
-                    throttles.iter().flat_map(|it| it.limits.iter().copied()).collect();
-                let response = response::denied(false, outcome, &limits);
-                let denying = throttles.get(first);
-                let name = denying.map_or(&*names, |it| &it.profile.uid);
-                let client = denying.map(|it| it.client.clone());
-                Err(Rejection::new(name, client, Cause::Denied(outcome), response))
-            }
-            Evaluation::Failed { failed, .. } => {
-                let mut answer = Ok(());
-                for (failing, failure) in failed {
-                    // This only reports the failure to observers; the caller decides on it.
-                    let _ = failing(None, &failure);
-                    answer = Err(Rejection::stopped(&names, false, RequestError::Failed(failure)));
+                Evaluation::Failed { failed, others } => {
+                    let mut rejection = None;
+                    for (failing, failure) in failed {
+                        let request = Request::new(());
+                        // Without a request this only reports the failure to observers.
+                        let reaction = failing(follows.then(|| (&request).into()), &failure);
+                        let cause = match reaction.get().await {
+                            ErrorOutcome::Passes(_) if follows => continue,
+                            ErrorOutcome::Answered(response) => {
+                                Rejection::new(&names(&charges), None, Cause::Failed(failure), response)
+                            }
+                            _ => Rejection::stopped(&names(&charges), false, RequestError::Failed(failure)),
+                        };
+                        rejection = Some(cause);
+                    }
+                    if let Some(rejection) = rejection {
+                        self.put_back(charges);
+                        return Err(rejection);
+                    }
+                    // `on_error` admits, so the throttles that have not failed decide.
+                    decided = decide(others).await;
                 }
-                answer
+                // Refusals come from functions of a request, which ran when the clients were made.
+                Evaluation::Refused(_) => return Ok(()),
             }
-            // Refusals come from functions of a request, which ran when the clients were made.
-            Evaluation::Refused(_) => Ok(()),
         }
     }
 
@@ -224,6 +314,21 @@ impl Quota {
         // No code under the lock panics halfway, so a poisoned list is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Passes the figures of all parts that have any.
+fn visit_all(charges: &mut [Box<dyn PendingCharge>], parts: &[Box<dyn EvaluationPart>], visit: Visitor<'_>) {
+    for part in parts {
+        let Some(charge) = charges.get_mut(part.order()) else { continue };
+        for limit in part.disclosure().limits {
+            charge.positions().iter().for_each(|position| visit(*position, limit.name, &limit.decision));
+        }
+    }
+}
+
+/// Returns the names of the throttles of all charges, as one text.
+fn names(charges: &[Box<dyn PendingCharge>]) -> String {
+    charges.iter().map(|charge| charge.uid()).collect::<Vec<_>>().join(", ")
 }
 
 impl std::ops::Deref for QuotaScope {

@@ -100,6 +100,28 @@ impl ClientKey {
         Self(SmallVec::from_slice(format!("c{:016x}-{number}", *PROCESS).as_bytes()))
     }
 
+    /// Returns the client that a [`CompositeKey`](super::CompositeKey) of these parts identifies.
+    ///
+    /// Choose it where the parts come from elsewhere than a request.
+    ///
+    /// ```
+    /// use traffik::web::ClientKey;
+    ///
+    /// let of = |user, tenant| ClientKey::combined(&[ClientKey::of(user), ClientKey::of(tenant)]);
+    /// assert_eq!(of("alice", "a"), of("alice", "a"));
+    /// assert_ne!(of("alice", "a"), of("alice", "b"));
+    /// ```
+    #[must_use]
+    pub fn combined(parts: &[Self]) -> Self {
+        let mut all = SmallVec::from_slice(b"+");
+        for Self(part) in parts {
+            all.extend_from_slice(part);
+            // The length marks the end of a part, so that no part can pass for the beginning of the next.
+            all.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        }
+        Self(all)
+    }
+
     /// Returns the bytes, with the letter of the way in front. They are not hashed, so they can be a secret.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -116,6 +116,30 @@ impl<S: Strategy, M: AsyncStorage<S> + 'static> Client<S, M> {
         self
     }
 
+    /// Sets whether a [`Quota`](crate::Quota) enforces the limit. A client that is not enforced is checked
+    /// and reported to observers as a [shadow](crate::Enforcement), and denies nothing.
+    ///
+    /// Defaults to the enforcement of the request for [`Throttle::client`], and to true for
+    /// [`Throttle::client_for`].
+    ///
+    /// ```
+    /// # async fn check() -> Result<(), Box<dyn std::error::Error>> {
+    /// use traffik::{FixedWindow, rate};
+    /// use traffik::web::{ClientKey, Quota, Throttle};
+    ///
+    /// let throttle = Throttle::in_memory("trial", FixedWindow::new(rate!("1/h"))).build()?;
+    /// let quota = Quota::new();
+    /// quota.charge(throttle.client_for(ClientKey::of("alice")).cost(2).enforced(false));
+    /// quota.apply().await?; // over the limit, and not denied
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn enforced(mut self, enforced: bool) -> Self {
+        self.plan.enforced = enforced;
+        self
+    }
+
     /// Sets the strategy. A strategy of another type or period than the throttle's has a separate state; see
     /// [`strategy_by`](crate::ThrottleBuilder::strategy_by).
     #[must_use]
