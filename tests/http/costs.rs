@@ -13,12 +13,13 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use traffik::storage::{AsyncStorage, Local};
 use traffik::strategy::{Label, StatValue};
 use traffik::web::{
-    HeaderFormat, Quota, RateLimitStatus, RequestParts, Throttle, ThrottleLayer, ThrottleSet,
+    ClientKey, HeaderFormat, OnError, Quota, RateLimitStatus, RequestParts, Throttle, ThrottleLayer,
+    ThrottleSet,
 };
 use traffik::{Class, FixedWindow, Memory, Ratio, Tiered, TokenBucket, rate};
 
 use crate::throttle::statuses;
-use crate::{Clock, elsewhere, header, hello, memory, request};
+use crate::{Broken, Clock, elsewhere, header, hello, memory, request};
 
 type Stored = Arc<dyn AsyncStorage<TokenBucket>>;
 
@@ -221,6 +222,80 @@ async fn charges_add_up_and_are_made_together_or_not_at_all() {
         drop(quota);
         assert_eq!(left().await, (4, 2), "what is not applied is not charged");
     }
+}
+
+/// The figures come by the position of a charge, also of one that was added to another.
+#[tokio::test]
+async fn each_charge_of_a_quota_has_its_figures() {
+    for (first, second) in [(here(), here()), (here(), there()), (there(), there())] {
+        let credits = Throttle::builder("credits", TokenBucket::new(rate!("10/w")), first).build().unwrap();
+        let searches = Throttle::builder("searches", TokenBucket::new(rate!("3/w")), second).build().unwrap();
+        let of = |name: &str| ClientKey::of(name);
+        let apply = async |quota: &Quota| {
+            let mut figures = Vec::new();
+            let result = quota
+                .apply_each(|at, name, decision| {
+                    figures.push((at, name.to_owned(), decision.is_allowed(), decision.remaining()));
+                })
+                .await;
+            figures.sort();
+            (result.map_err(|rejection| rejection.throttle().to_owned()), figures)
+        };
+        let figure = |at, name: &str, allowed, left| (at, name.to_owned(), allowed, left);
+        let quota = Quota::new();
+        quota.charge(credits.client_for(of("a")).cost(2));
+        quota.charge(searches.client_for(of("a")));
+        quota.charge(credits.client_for(of("a")).cost(3));
+        quota.charge(credits.client_for(of("b")));
+        let expected = [(0, "credits", 5), (1, "searches", 2), (2, "credits", 5), (3, "credits", 9)];
+        let expected = expected.map(|(at, name, left)| figure(at, name, true, left)).to_vec();
+        assert_eq!(apply(&quota).await, (Ok(()), expected));
+        assert_eq!((quota.cost(), apply(&quota).await), (0, (Ok(()), Vec::new())));
+
+        // Denied twice, with the same positions: the charges are still there.
+        quota.charge(credits.client_for(of("a")).cost(4));
+        quota.charge(searches.client_for(of("a")).cost(9));
+        quota.charge(credits.client_for(of("a")));
+        for _ in 0..2 {
+            let (result, figures) = apply(&quota).await;
+            assert_eq!(result, Err("searches".to_owned()));
+            assert!(figures.contains(&figure(1, "searches", false, 2)), "{figures:?}");
+            let others: Vec<_> = figures.iter().filter(|it| it.0 != 1).collect();
+            assert!(others.iter().all(|it| it.2 && it.3 == 5), "nothing is charged: {figures:?}");
+        }
+        quota.give_up();
+
+        // A client that is not enforced is checked, and denies nothing.
+        quota.charge(searches.client_for(of("a")).cost(9).enforced(false));
+        quota.charge(credits.client_for(of("a")));
+        let (result, figures) = apply(&quota).await;
+        assert!(result.is_ok() && figures.contains(&figure(1, "credits", true, 4)), "{figures:?}");
+    }
+}
+
+/// A storage that fails is handled as its throttle says, and the others decide.
+#[tokio::test]
+async fn a_quota_may_follow_on_error() {
+    let broken = |on_error| {
+        let storage = Broken(traffik::ErrorKind::Unavailable);
+        let throttle = Throttle::builder("broken", TokenBucket::new(rate!("10/w")), storage);
+        throttle.on_error(on_error).build().unwrap()
+    };
+    let credits = Throttle::in_memory("credits", TokenBucket::new(rate!("1/w"))).build().unwrap();
+    let apply = async |on_error, cost| {
+        let quota = Quota::new();
+        quota.charge(broken(on_error).client_for(ClientKey::of("a")));
+        quota.charge(credits.client_for(ClientKey::of("a")).cost(cost));
+        let mut positions = Vec::new();
+        let result = quota.apply_each(|at, _, _| positions.push(at)).await;
+        (result.map_err(|it| (it.status().as_u16(), it.outcome().is_some())), positions, quota.cost())
+    };
+    assert_eq!(apply(OnError::Throttle, 1).await, (Err((503, false)), vec![], 2));
+    assert_eq!(apply(OnError::Allow, 2).await, (Err((429, true)), vec![1], 3));
+    assert_eq!(apply(OnError::Allow, 1).await, (Ok(()), vec![1], 0));
+    let quota = Quota::new();
+    quota.charge(broken(OnError::Allow).client_for(ClientKey::of("a")));
+    assert_eq!(quota.apply().await.unwrap_err().status(), 503, "`apply` does not follow it");
 }
 
 /// Two tenants, two limits, two tiers: what is charged for one of them is not charged for the other.

@@ -1,5 +1,5 @@
-//! Real servers for tests: Redis, its cluster and sentinel, Memcached and nginx as processes, and a proxy
-//! that fails on demand.
+//! Real servers for tests: Redis, its cluster and sentinel, Memcached, nginx and Envoy as processes, and a
+//! proxy that fails on demand.
 //!
 //! Each server listens on a free port of the loopback interface, has a fresh directory, and ends with its
 //! value, or with the test program if that is killed. `scripts/install redis-server=redis-server
@@ -8,6 +8,7 @@
 
 mod cluster;
 mod directory;
+mod envoy;
 mod identity;
 mod lanes;
 mod memcached;
@@ -24,6 +25,7 @@ mod sockets;
 mod wait;
 
 pub use cluster::Cluster;
+pub use envoy::Envoy;
 pub use identity::Identity;
 pub use memcached::{Memcached, MemcachedOptions};
 pub use nginx::Nginx;

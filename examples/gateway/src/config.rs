@@ -1,8 +1,10 @@
 //! The command line and the file of throttles.
 
 mod auth_options;
+mod envoy_file;
 pub(crate) mod file;
 mod listener_options;
 mod operation_options;
 pub(crate) mod options;
 pub(crate) mod proxy_options;
+mod rls_options;

@@ -2,6 +2,7 @@
 
 pub(crate) mod clients;
 pub(crate) mod denial_reply;
+pub(crate) mod descriptors;
 pub(crate) mod keys;
 pub(crate) mod limit;
 pub(crate) mod parameters;

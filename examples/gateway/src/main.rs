@@ -12,6 +12,7 @@
 //! | [`observe`] | the log, the counters, the clients denied most, and the samples of the live page |
 //! | [`proxy`] | the service behind: an upstream server, or a WebSocket |
 //! | [`auth`] | the answers to a proxy that asks whether it may pass a request on |
+//! | [`rls`] | Envoy's rate limit service |
 //! | [`admin`] | the admin paths, their access check, and the live page |
 //! | [`server`], [`response`] | the listeners, and plain responses |
 
@@ -23,6 +24,7 @@ mod limits;
 mod observe;
 mod proxy;
 mod response;
+mod rls;
 mod server;
 mod stores;
 mod throttles;

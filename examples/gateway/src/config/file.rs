@@ -28,15 +28,17 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use http::StatusCode;
 use traffik::Rate;
 use traffik::web::{HeaderFormat, Networks};
 
 use self::reading::Lines;
-use self::tables::{ConfigFile, DefaultsTable, ThrottleTable, denied_header};
+use self::tables::{ConfigFile, DefaultsTable, EntryTable, ThrottleTable, denied_header};
 use self::values::NumberOrText;
 use crate::limits::denial_reply::DenialReply;
+use crate::limits::descriptors::{DescriptorSpec, EntrySpec, Lookup};
 use crate::limits::keys::KeySpec;
 use crate::limits::plan::{IPV6_PREFIX, MOST_RATES, OnErrorSpec, ThrottlePlan, names};
 use crate::limits::responses::CostSpec;
@@ -146,12 +148,31 @@ fn plan(table: ThrottleTable, defaults: &DefaultsTable) -> Result<ThrottlePlan, 
         let error = "a shadow denies nobody, so enforce has no effect; write one of them";
         return Err((Some(enforce.span().start), error.to_owned()));
     }
+    let has_no_rules = table.rules.is_none();
     let rules = table.rules.map_or(Vec::new(), |rules| rules.0);
     let rules: Vec<RulePlan> = rules.into_iter().map(|rule| rule.0).collect();
     let keys_at = table.key.as_ref().map(|it| it.span().start);
     let keys: Option<Vec<_>> = table.key.map(|keys| keys.into_inner().0.into_iter().map(|it| it.0).collect());
     let keys = keys.or_else(|| Some(defaults.key.as_ref()?.0.iter().map(|it| it.0.clone()).collect()));
-    let keys = keys.unwrap_or_else(|| vec![KeySpec::Peer]);
+    let descriptors_at = table.descriptors.as_ref().map(|it| it.span().start);
+    let reads_response = cost_after.is_some() || table.count.is_some();
+    if let (Some(_), true) = (descriptors_at, reads_response) {
+        let error = "the charge depends on the response, which a rate limit service never sees; write \
+                     descriptors or the cost by the response";
+        return Err((descriptors_at, error.to_owned()));
+    }
+    let entries = table.descriptors.map(|it| it.into_inner().0);
+    let descriptors = descriptors(table.domain, entries, keys.as_deref(), has_no_rules)
+        .and_then(|it| match it {
+            Some(_) if strategy.text.contains("leaky-bucket-queue") => {
+                Err("a queue delays requests, and a rate limit service answers at once; write leaky-bucket"
+                    .to_owned())
+            }
+            it => Ok(it),
+        })
+        .map_err(|error| (descriptors_at, error))?;
+    let own_keys = || descriptors.as_ref().map_or(vec![KeySpec::Peer], DescriptorSpec::keys);
+    let keys = keys.unwrap_or_else(own_keys);
     check_placeholders(&keys, &rules).map_err(|error| (keys_at, error))?;
     let exempt = table.exempt.map_or(Vec::new(), |exempt| exempt.0);
     let exempt = Networks::parse(exempt.iter().map(|network| &*network.0.0));
@@ -164,6 +185,7 @@ fn plan(table: ThrottleTable, defaults: &DefaultsTable) -> Result<ThrottlePlan, 
         strategy,
         storage: storage.unwrap_or_default(),
         keys,
+        descriptors: descriptors.map(Arc::new),
         ipv6_prefix: prefix(table.ipv6_prefix.as_ref().or(defaults.ipv6_prefix.as_ref()))?,
         exempt: exempt.map_err(|error| (None, error.to_string()))?,
         cost,
@@ -226,4 +248,48 @@ fn reply(table: &ThrottleTable) -> Result<DenialReply, TableError> {
         body: table.body.as_ref().map(|body| body.0.clone()),
         body_type: table.body_type.as_ref().map(|it| it.get_ref().0.clone()),
     })
+}
+
+/// Checks the descriptors of a throttle. `is_alone` says whether it counts no HTTP requests.
+fn descriptors(
+    domain: Option<String>,
+    entries: Option<Vec<EntryTable>>,
+    keys: Option<&[KeySpec]>,
+    is_alone: bool,
+) -> Result<Option<DescriptorSpec>, String> {
+    let (domain, entries) = match (domain, entries) {
+        (None, None) => return Ok(None),
+        (Some(domain), Some(entries)) if !domain.is_empty() && !entries.is_empty() => (domain, entries),
+        _ => {
+            return Err("domain and descriptors go together, and neither is empty; write domain = \"edge\" \
+                        and descriptors = [{ key = \"remote_address\" }]"
+                .to_owned());
+        }
+    };
+    if entries.iter().any(|entry| entry.key.is_empty()) {
+        return Err("an entry of descriptors has an empty key; write { key = \"remote_address\" }".to_owned());
+    }
+    let entries: Vec<_> = entries.into_iter().map(|entry| EntrySpec::new(entry.key, entry.value)).collect();
+    let spec = DescriptorSpec {
+        domain: Some(domain),
+        entries,
+        limit_name: None,
+        replaces: Vec::new(),
+        lookup: Lookup::BestMatch,
+        is_alone,
+    };
+    let counted = spec.counted().count();
+    match keys {
+        Some(keys) if keys.len() != counted => Err(format!(
+            "key has {} parts, and {counted} entries of descriptors have no value; the n-th entry without a \
+             value stands for the n-th part of key",
+            keys.len()
+        )),
+        None if !is_alone && spec.keys().iter().any(|key| matches!(key, KeySpec::Entry(_))) => Err(
+            "a throttle with rules and descriptors needs key, to name the part of an HTTP request that each \
+             entry without a value stands for; write key = [\"peer\"]"
+                .to_owned(),
+        ),
+        _ => Ok(Some(spec)),
+    }
 }

@@ -11,11 +11,13 @@ use traffik::web::{ClassHeaders, Networks};
 use traffik::{MemcachedStorage, Rate};
 
 use crate::config::auth_options::AuthOptions;
-use crate::config::file;
 use crate::config::listener_options::ListenerOptions;
 use crate::config::operation_options::OperationOptions;
 use crate::config::proxy_options::ProxyOptions;
+use crate::config::rls_options::RlsOptions;
+use crate::config::{envoy_file, file};
 use crate::limits::denial_reply::DenialReply;
+use crate::limits::descriptors::DescriptorSpec;
 use crate::limits::keys::KeySpec;
 use crate::limits::parameters::PositiveDuration;
 use crate::limits::plain::message;
@@ -38,6 +40,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) operation: OperationOptions,
+
+    #[command(flatten)]
+    pub(crate) rls: RlsOptions,
 
     /// Limit and period, such as 100/min. Given several times, a request must pass every rate, and a denied
     /// request is charged to none.
@@ -219,31 +224,72 @@ impl Options {
                 "--key {key}: placeholders stand in the rules of a file; write --config FILE"
             ));
         }
-        match &self.config {
-            Some(path) => file::read(path),
-            None => Ok(vec![ThrottlePlan {
-                uid: "gateway".to_owned(),
-                names: (1..=self.rate.len()).map(|number| format!("rate-{number}")).collect(),
-                rates: self.rate.clone(),
-                strategy: self.strategy.clone(),
-                storage: self.storage.clone(),
-                keys: self.key.clone(),
-                ipv6_prefix: IPV6_PREFIX,
-                exempt: Networks::default(),
-                cost: 1,
-                cost_header: self.cost_header.clone(),
-                cost_after: None,
-                count: None,
-                rules: Vec::new(),
-                on_error: self.on_error,
-                headers: self.headers.into(),
-                reply: DenialReply::default(),
-                denied_headers: Vec::new(),
-                enforce: None,
-                shadow: false,
-                place: String::new(),
-            }]),
+        let mut plans = match &self.config {
+            Some(path) => file::read(path)?,
+            None => vec![self.own_plan()],
+        };
+        for path in &self.rls.rls_config {
+            plans.extend(envoy_file::read(path, &self.own_plan())?);
         }
+        envoy_file::check(&plans)?;
+        let is_blind = |plan: &&ThrottlePlan| plan.reads_response();
+        if let (Some(address), Some(plan)) = (self.auth.auth, plans.iter().find(is_blind)) {
+            return Err(format!(
+                "--auth {address}: {}the charge of the throttle {} depends on the response, which a proxy that asks \
+                 never shows; leave out count and the cost by the response, or --auth",
+                plan.place, plan.uid
+            ));
+        }
+        if let (Some(address), "leaky-bucket-queue") = (self.rls.rls, self.strategy.plain.kind) {
+            return Err(format!(
+                "--rls {address}: a queue delays requests, and a rate limit service answers at once; write \
+                 --strategy leaky-bucket"
+            ));
+        }
+        match (&self.config, self.rls.rls) {
+            (Some(path), Some(address)) if plans.iter().all(|plan| plan.descriptors.is_none()) => {
+                Err(format!(
+                    "--rls {address}: no throttle of --config {} has descriptors; write domain = \"edge\" and \
+                     descriptors = [{{ key = \"remote_address\" }}] into one, or add --rls-config FILE",
+                    path.display()
+                ))
+            }
+            _ => Ok(plans),
+        }
+    }
+
+    /// Returns the throttle of the command line.
+    fn own_plan(&self) -> ThrottlePlan {
+        let is_offered = self.rls.rls.is_some() && self.rls.rls_config.is_empty();
+        ThrottlePlan {
+            descriptors: is_offered.then(|| DescriptorSpec::of_keys(&self.key)),
+            uid: "gateway".to_owned(),
+            names: (1..=self.rate.len()).map(|number| format!("rate-{number}")).collect(),
+            rates: self.rate.clone(),
+            strategy: self.strategy.clone(),
+            storage: self.storage.clone(),
+            keys: self.key.clone(),
+            ipv6_prefix: IPV6_PREFIX,
+            exempt: Networks::default(),
+            cost: 1,
+            cost_header: self.cost_header.clone(),
+            cost_after: None,
+            count: None,
+            rules: Vec::new(),
+            on_error: self.on_error,
+            headers: self.headers.into(),
+            reply: DenialReply::default(),
+            denied_headers: Vec::new(),
+            enforce: None,
+            shadow: false,
+            place: String::new(),
+        }
+    }
+
+    /// Returns the files that the throttles come from.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let limits = self.rls.rls_config.iter().flat_map(|path| envoy_file::files(path).unwrap_or_default());
+        self.config.iter().cloned().chain(limits).collect()
     }
 
     /// Returns the settings that all throttles share.

@@ -81,7 +81,40 @@ impl ClientKeys {
             }),
             KeySpec::Method => Arc::new(|request: RequestParts<'_>| by_method(request.method.as_str())),
             KeySpec::Global => Arc::new(|_: RequestParts<'_>| Identity::of(GLOBAL, b"all")),
+            // No HTTP request has descriptors.
+            KeySpec::Entry(_) => Arc::new(CompositeKey::new()),
         })
+    }
+
+    /// Returns the key of a client whose identities are known as texts, in the order of the keys. It is the
+    /// key of an HTTP request with these identities. Returns `None` if the client is exempt.
+    pub(crate) fn of_texts(&self, texts: &[&str]) -> Option<ClientKey> {
+        let is_exempt = self.keys.iter().zip(texts).any(|(key, text)| {
+            let is_address = matches!(key, KeySpec::Peer | KeySpec::Forwarded(_));
+            let is_in = |address: IpAddr| self.exempt.iter().any(|networks| networks.contains(address));
+            is_address && text.parse().is_ok_and(is_in)
+        });
+        if is_exempt {
+            return None;
+        }
+        let mut parts =
+            self.keys.iter().zip(texts).filter_map(|(key, text)| match self.described(key, text) {
+                Identity::Key(part) => Some(part),
+                _ => None,
+            });
+        match self.keys.as_slice() {
+            [_] => parts.next(),
+            _ => Some(ClientKey::combined(&parts.collect::<Vec<_>>())),
+        }
+    }
+
+    /// Returns the identity that an entry of a descriptor has, in place of a key.
+    fn described(&self, key: &KeySpec, text: &str) -> Identity {
+        let is_address = matches!(key, KeySpec::Peer | KeySpec::Forwarded(_));
+        // A masked address has the length of its prefix behind a slash.
+        let bare = text.split_once('/').filter(|_| is_address).map_or(text, |(address, _)| address);
+        // A client that can send garbage must not escape the limit by it.
+        self.named(key, bare).unwrap_or_else(|_| Identity::of(ENTRY, text.as_bytes()))
     }
 
     /// Returns the key of a client that an operator names: the client's identities in order, percent-encoded
@@ -133,6 +166,7 @@ impl ClientKeys {
             }
             KeySpec::Query(_) => Identity::of(SECRET, part.as_bytes()),
             KeySpec::Path(_) => Identity::of(PATH, part.as_bytes()),
+            KeySpec::Entry(_) => Identity::of(ENTRY, part.as_bytes()),
             KeySpec::Host => Identity::of(HOST, crate::limits::request::folded_host(part).as_bytes()),
         })
     }
@@ -143,6 +177,7 @@ const SECRET: u8 = b'k';
 /// The way of a value that a client wrote, of which a store sees a hash.
 const HOST: u8 = b'h';
 const PATH: u8 = b'h';
+const ENTRY: u8 = b'h';
 const METHOD: u8 = b'm';
 const GLOBAL: u8 = b'g';
 

@@ -23,6 +23,8 @@ pub(crate) enum KeySpec {
     Method,
     /// One bucket for all requests.
     Global,
+    /// The value of an entry of a rate limit service's descriptor.
+    Entry(String),
 }
 
 pub(crate) const KEYS: &str = "the keys are peer, forwarded (X-Forwarded-For), forwarded:rfc7239, \
@@ -114,6 +116,7 @@ impl fmt::Display for KeySpec {
             Self::Host => f.write_str("host"),
             Self::Method => f.write_str("method"),
             Self::Global => f.write_str("global"),
+            Self::Entry(name) => write!(f, "entry:{name}"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -12,6 +13,7 @@ use traffik::Rate;
 use traffik::web::{ClassHeaders, HeaderFormat, Networks};
 
 use crate::limits::denial_reply::DenialReply;
+use crate::limits::descriptors::DescriptorSpec;
 use crate::limits::keys::KeySpec;
 use crate::limits::parameters::{Parameters, PositiveDuration};
 use crate::limits::responses::{CountSpec, ResponseCost};
@@ -40,6 +42,8 @@ pub(crate) struct ThrottlePlan {
     /// The responses that are charged; `None` for all.
     pub(crate) count: Option<CountSpec>,
     pub(crate) rules: Vec<RulePlan>,
+    /// The descriptors of a rate limit service that the throttle applies to.
+    pub(crate) descriptors: Option<Arc<DescriptorSpec>>,
     pub(crate) on_error: OnErrorSpec,
     pub(crate) headers: HeaderFormat,
     pub(crate) reply: DenialReply,
@@ -197,6 +201,9 @@ impl fmt::Display for ThrottlePlan {
         }
         for rule in &self.rules {
             write!(f, ", for {rule}")?;
+        }
+        if let Some(descriptors) = &self.descriptors {
+            write!(f, ", for {descriptors}")?;
         }
         match self.on_error {
             OnErrorSpec::Allow => f.write_str(", all pass if the store fails")?,

@@ -23,6 +23,10 @@ pub(crate) struct GatewayCounters {
     /// Questions to each door.
     pub(crate) proxy_requests: AtomicU64,
     pub(crate) rls_requests: AtomicU64,
+    /// Calls of the rate limit service by their result.
+    pub(crate) rls_admitted: AtomicU64,
+    pub(crate) rls_denied: AtomicU64,
+    pub(crate) rls_failed: AtomicU64,
     pub(crate) auth_requests: AtomicU64,
     /// Descriptors of the rate limit service that no throttle has.
     pub(crate) rls_unmatched: AtomicU64,
@@ -32,8 +36,13 @@ pub(crate) struct GatewayCounters {
 
 /// Adds 1 to a counter.
 pub(crate) fn count(counter: &AtomicU64) {
+    add(counter, 1);
+}
+
+/// Adds to a counter.
+pub(crate) fn add(counter: &AtomicU64, more: u64) {
     // A counter orders nothing else, so relaxed is enough.
-    counter.fetch_add(1, Ordering::Relaxed);
+    counter.fetch_add(more, Ordering::Relaxed);
 }
 
 /// A connection that counts as open until it is dropped.
@@ -91,6 +100,15 @@ pub(crate) fn add_process(families: &mut Families) {
             (vec![("door", "proxy")], read(&COUNTERS.proxy_requests)),
             (vec![("door", "rls")], read(&COUNTERS.rls_requests)),
             (vec![("door", "auth")], read(&COUNTERS.auth_requests)),
+        ],
+    );
+    families.counters(
+        "traffik_rls_requests_total",
+        "Calls of the rate limit service by result.",
+        [
+            (vec![("result", "ok")], read(&COUNTERS.rls_admitted)),
+            (vec![("result", "over_limit")], read(&COUNTERS.rls_denied)),
+            (vec![("result", "error")], read(&COUNTERS.rls_failed)),
         ],
     );
     families.counters(

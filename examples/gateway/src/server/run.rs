@@ -32,6 +32,7 @@ use crate::observe::counters::{self, COUNTERS, OpenConnection};
 use crate::observe::{denial_log, log};
 use crate::proxy::target;
 use crate::response::{Body, text};
+use crate::rls::listener;
 use crate::server::plan_texts::PlanTexts;
 use crate::stores::store::{SharedStore, without_secrets};
 
@@ -55,7 +56,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// installed.
 pub(crate) async fn run(options: Options) -> Result<(), String> {
     // Read the file before `Gateway::new` does, so that `watch` sees every change after that.
-    let known = options.config.as_ref().and_then(|path| file::bytes(path).ok());
+    let known = contents(&options);
     let gateway = Arc::new(Gateway::new(&options)?);
     if options.check {
         return check(&options, &gateway).await;
@@ -66,6 +67,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         .await
         .transpose()?;
     let auth = OptionFuture::from(options.auth.auth.map(|auth| listen("--auth", auth))).await.transpose()?;
+    let rls = OptionFuture::from(options.rls.rls.map(|rls| listen("--rls", rls))).await.transpose()?;
     let mut terminate = on(SignalKind::terminate())?;
     let mut interrupt = on(SignalKind::interrupt())?;
     LazyLock::force(&COUNTERS);
@@ -79,10 +81,15 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         log::say(&format!("forward auth on http://{address}"));
         tracing::info!("forward auth on http://{address}");
     }
+    if let Some((listener, address)) = rls {
+        log::say(&format!("rate limit service on http://{address}"));
+        tracing::info!("rate limit service on http://{address}");
+        Tokio.spawn(listener::serve(listener, Arc::clone(&gateway)));
+    }
     let described = PlanTexts::of(&plans);
     described.log();
-    if let Some(path) = options.config {
-        Tokio.spawn(watch(path, known, described, on(SignalKind::hangup())?, Arc::clone(&gateway)));
+    if !options.files().is_empty() {
+        Tokio.spawn(watch(options, known, described, on(SignalKind::hangup())?, Arc::clone(&gateway)));
     }
     Tokio.spawn(sample(Arc::clone(&gateway)));
 
@@ -255,10 +262,19 @@ async fn route(
     handler(request).await
 }
 
+/// The files of throttles, each with its content if it can be read.
+type FileContents = Vec<(PathBuf, Option<Vec<u8>>)>;
+
+/// Reads the files of throttles, to notice a change. What is no whole file counts as not readable.
+fn contents(options: &Options) -> FileContents {
+    let read = |path: PathBuf| (path.clone(), file::bytes(&path).ok());
+    options.files().into_iter().map(read).collect()
+}
+
 /// Reloads the file when it changes and on SIGHUP. If the file has an error, logs it and keeps the throttles.
 async fn watch(
-    path: PathBuf,
-    mut known: Option<Vec<u8>>,
+    options: Options,
+    mut known: FileContents,
     mut described: PlanTexts,
     mut hangup: Signal,
     gateway: Arc<Gateway>,
@@ -269,24 +285,21 @@ async fn watch(
             () = looks.tick() => {}
             _ = hangup.recv() => is_forced = true,
         }
-        let (now, before) = (file::bytes(&path), seen);
-        seen = now.as_ref().ok().cloned();
+        let before = std::mem::replace(&mut seen, contents(&options));
         // A file that changed since the last look may be half written, so it is looked at again.
         if seen != before || (!is_forced && seen == known) {
             continue;
         }
         (known, is_forced) = (seen.clone(), false);
-        let plans = now
-            .map_err(|error| format!("--config {}: {error}", path.display()))
-            .and_then(|bytes| file::plans(&path, &bytes));
-        match plans.and_then(|plans| Ok((gateway.replace(&plans)?, plans))) {
+        match options.plans().and_then(|plans| Ok((gateway.replace(&plans)?, plans))) {
             Ok((losses, plans)) => {
                 counters::count(&COUNTERS.reloads);
                 let next = PlanTexts::of(&plans);
                 let changes = next.changes_since(&described);
                 described = next;
                 let words: String = changes.iter().chain(&losses).map(|it| format!("; {it}")).collect();
-                tracing::info!("reloaded {}{words}", path.display());
+                let files: Vec<_> = known.iter().map(|(path, _)| path.display().to_string()).collect();
+                tracing::info!("reloaded {}{words}", files.join(", "));
             }
             Err(error) => {
                 counters::count(&COUNTERS.reloads_refused);

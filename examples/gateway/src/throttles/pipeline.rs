@@ -11,6 +11,7 @@ use traffik::{All, Class, Label, Ratio};
 
 use super::doors::{AskedByProxy, Doors};
 use crate::limits::clients::ClientKeys;
+use crate::limits::descriptors::DescriptorSpec;
 use crate::limits::limit::Limit;
 use crate::limits::plan::{CommonSettings, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::limits::spec::Spec;
@@ -19,6 +20,8 @@ use crate::observe::denial_log::DenialLog;
 use crate::observe::denied_clients::DeniedClients;
 use crate::proxy::upstream::Upstream;
 use crate::stores::store::{AnyStorage, MemoryGauge, SharedStore, Stores};
+use crate::throttles::charge::ChargeControl;
+use crate::throttles::descriptor_index::DescriptorIndex;
 
 /// All throttles in front of the service behind them.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub(crate) struct Pipeline {
     pub(crate) doors: Doors,
     /// The handles of the admin paths, one for each throttle.
     pub(crate) controls: Arc<Vec<ThrottleControl>>,
+    /// The throttles by the descriptors that they apply to.
+    pub(crate) descriptors: Arc<DescriptorIndex>,
     /// The stores that the throttles share.
     pub(crate) stores: Arc<Vec<SharedStore>>,
     /// The memories of the throttles, for the metrics.
@@ -44,6 +49,8 @@ pub(crate) struct ThrottleControl {
     pub(crate) reset: ResetFn,
     pub(crate) explain: ExplainFn,
     pub(crate) denials: DeniedClients,
+    pub(crate) descriptors: Option<Arc<DescriptorSpec>>,
+    pub(crate) charge: ChargeControl,
 }
 
 /// Returns the statistics of each rate for a client.
@@ -88,9 +95,12 @@ impl<'a> PipelineBuilder<'a> {
         let alone = self.alone.and_then(|(_, doors)| doors);
         let doors = alone.unwrap_or_else(|| Doors::new(upstream, self.throttles));
         self.stores.retain(plans);
+        let specs = self.controls.iter().enumerate();
+        let specs = specs.filter_map(|(at, control)| Some((at, control.descriptors.as_ref()?)));
+        let descriptors = Arc::new(DescriptorIndex::new(specs));
         let (controls, stores) = (Arc::new(self.controls), Arc::new(self.stores.all()));
         let memories = Arc::new(self.stores.memories());
-        Ok(Pipeline { doors, controls, stores, memories })
+        Ok(Pipeline { doors, controls, descriptors, stores, memories })
     }
 
     fn add(&mut self, plan: &ThrottlePlan) -> Result<(), String> {
@@ -209,6 +219,9 @@ impl<'a> PipelineBuilder<'a> {
         let throttle = builder.build().map_err(|error| error.to_string())?;
         let store = plan.storage.url().and_then(|url| self.stores.name_of(url));
         self.controls.push(control(plan, keys, class, &throttle, denials, store));
+        if plan.descriptors.as_ref().is_some_and(|descriptors| descriptors.is_alone) {
+            return Ok(());
+        }
         match &mut self.alone {
             Some((upstream, doors)) => *doors = Some(Doors::new(upstream.clone(), throttle)),
             None => self.throttles = std::mem::take(&mut self.throttles).and(throttle),
@@ -265,12 +278,18 @@ fn control<L: Limit, const N: usize>(
         let client = forgetter.client_for(client);
         Box::pin(async move { client.reset().await.map(|_| ()).map_err(|error| error.to_string()) })
     });
+    let alone = plan.descriptors.clone().filter(|descriptors| descriptors.is_alone);
     let explain: ExplainFn = Box::new(move |request| {
+        if let Some(descriptors) = &alone {
+            let text = format!("{}: not counted; it is for {descriptors}\n", explainer.uid());
+            return Box::pin(async { text });
+        }
         let throttle = explainer.clone();
         Box::pin(async move { throttle.explain(&request).await })
     });
     let (uid, names) = (plan.uid.clone(), plan.names.clone());
     let falls_back = matches!(plan.on_error, OnErrorSpec::Fallback { .. });
     let needs = store.filter(|_| !falls_back).map(str::to_owned);
-    ThrottleControl { uid, names, keys, class, needs, stat, reset, explain, denials }
+    let (descriptors, charge) = (plan.descriptors.clone(), ChargeControl::new(plan, throttle));
+    ThrottleControl { uid, names, keys, class, needs, stat, reset, explain, denials, descriptors, charge }
 }

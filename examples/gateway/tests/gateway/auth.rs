@@ -278,6 +278,11 @@ fn only_a_trusted_proxy_may_ask() {
     );
     let said = refused(&["--auth", "127.0.0.1:0"]);
     assert!(said.contains("--trusted-proxy"), "{said}");
+    // A throttle that counts failures only needs the response, which no question shows.
+    let text = "[[throttle]]\nuid = \"failures\"\nrate = \"5/min\"\ncount = \"status >= 400\"\n";
+    let file = super::config::File::new("auth-blind", text);
+    let said = refused(&["--auth", "127.0.0.1:0", "--trusted-proxy", "127.0.0.1", "--config", file.path()]);
+    assert!(said.contains("the throttle failures depends on the response"), "{said}");
     let said =
         refused(&["--auth", "127.0.0.1:0", "--trusted-proxy", "127.0.0.1", "--auth-denied-status", "503"]);
     assert!(said.contains("\"503\" is not a status from 400 to 499; write 403 for nginx"), "{said}");

@@ -54,6 +54,8 @@ pub(super) struct ThrottleTable {
     pub(super) key: Option<Spanned<OneOrMore<TextValue<KeySpec>>>>,
     #[serde(alias = "ipv6-prefix")]
     pub(super) ipv6_prefix: Option<Spanned<u8>>,
+    pub(super) domain: Option<String>,
+    pub(super) descriptors: Option<Spanned<OneOrMore<EntryTable>>>,
     pub(super) exempt: Option<OneOrMore<TextValue<Network>>>,
     pub(super) cost: Option<Spanned<NumberOrText<CostSpec>>>,
     #[serde(rename = "cost-header", alias = "cost_header")]
@@ -112,4 +114,12 @@ pub(super) fn denied_header(name: &str, value: &str) -> Result<(HeaderName, Head
     }
     let value = value.parse().map_err(|_| format!("{value:?} is not a value of a header"))?;
     Ok((header, value))
+}
+
+/// A table of `descriptors`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EntryTable {
+    pub(super) key: String,
+    pub(super) value: Option<String>,
 }
