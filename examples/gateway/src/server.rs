@@ -2,3 +2,4 @@
 
 mod plan_texts;
 pub(crate) mod run;
+mod signals;

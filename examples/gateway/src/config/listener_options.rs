@@ -4,12 +4,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::Args;
 
+use crate::limits::parameters::PositiveDuration;
+
 /// The options of the listener for clients.
 #[derive(Args, Clone)]
 pub(crate) struct ListenerOptions {
     /// Address and port to listen on; port 0 picks a free port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = socket)]
     pub(crate) listen: SocketAddr,
+
+    /// Longest time that SIGTERM or Ctrl-C waits for requests under way, such as 10s. A second signal ends
+    /// the process at once, with status 130 for Ctrl-C and 143 for SIGTERM.
+    #[arg(long, value_name = "TIME", default_value = "10s", allow_hyphen_values = true)]
+    pub(crate) drain: PositiveDuration,
 }
 
 /// Parses an address and a port.

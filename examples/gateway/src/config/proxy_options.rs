@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use http::Uri;
 use traffik::Rate;
 
+use crate::limits::parameters::PositiveDuration;
 use crate::limits::storage::server;
 
 /// The options of the reverse proxy.
@@ -13,6 +14,15 @@ pub(crate) struct ProxyOptions {
     /// them itself with 200 "ok".
     #[arg(long, value_name = "URL", value_parser = upstream)]
     pub(crate) upstream: Option<Uri>,
+
+    /// Deadline of connecting to the upstream. A request that misses it is answered 502.
+    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
+    pub(crate) upstream_connect_timeout: PositiveDuration,
+
+    /// Longest time that the upstream may take until the head of its response. A request that misses it is
+    /// answered 504.
+    #[arg(long, value_name = "TIME", default_value = "60s", allow_hyphen_values = true)]
+    pub(crate) upstream_timeout: PositiveDuration,
 
     /// Limit on the messages of each WebSocket connection to /ws, such as 10/s, by the same strategy. The
     /// handshake counts as a request. Without it, messages are not limited.

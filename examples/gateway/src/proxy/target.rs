@@ -1,6 +1,43 @@
-//! Refuses request targets that servers read differently, so that the limited path is also the served path.
+//! Refuses requests that servers read differently, so that the limited path and host are also the served ones.
 
-use http::Uri;
+use http::header::{ALLOW, HOST, HeaderValue};
+use http::uri::Authority;
+use http::{Method, Request, StatusCode, Uri, Version};
+
+use crate::response::{GatewayResponse, text};
+
+/// Returns the response that refuses a request, or `None` to accept it.
+pub(crate) fn refused<B>(request: &Request<B>) -> Option<GatewayResponse> {
+    if request.method() == Method::CONNECT {
+        let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "this is no proxy for CONNECT\n");
+        let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        reply.headers_mut().insert(ALLOW, methods);
+        return Some(reply);
+    }
+    let reason = refusal(request.uri()).or_else(|| host_refusal(request))?;
+    Some(text(StatusCode::BAD_REQUEST, format!("{reason}\n")))
+}
+
+/// Returns the reason to refuse the host of a request, or `None` to accept it (RFC 9112, section 3.2).
+fn host_refusal<B>(request: &Request<B>) -> Option<&'static str> {
+    let mut lines = request.headers().get_all(HOST).iter();
+    let (first, second) = (lines.next(), lines.next());
+    if second.is_some() {
+        return Some("the request has more than one Host");
+    }
+    let Some(host) = first else {
+        // HTTP/2 names the host in the target, and HTTP/1.0 knows none.
+        let is_named = request.uri().authority().is_some() || request.version() == Version::HTTP_10;
+        return (!is_named).then_some("the request has no Host");
+    };
+    let host: Option<Authority> = host.to_str().ok().and_then(|host| host.parse().ok());
+    let Some(host) = host.filter(|host| !host.as_str().contains('@')) else {
+        return Some("the Host is not a name and a port");
+    };
+    // In HTTP/1.1 the target takes precedence; in HTTP/2 both must be equal (RFC 9113, section 8.3.1).
+    let differs = request.uri().authority().is_some_and(|called| *called != host);
+    (differs && request.version() == Version::HTTP_2).then_some("the Host differs from the :authority")
+}
 
 /// Returns the reason to refuse a target, or `None` to accept it.
 pub(crate) fn refusal(uri: &Uri) -> Option<&'static str> {

@@ -1,39 +1,125 @@
 //! The service behind the throttles: an upstream server, or a fixed response and a WebSocket without one.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{Request, StatusCode, Uri, Version};
-use http_body_util::BodyExt;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Either, Empty};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::watch::Sender;
+use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
 use traffik::web::PeerAddress;
 
+use super::fields::{self, IdentityFields};
+use super::tunnel::Tunnel;
+use crate::config::options::Options;
+use crate::limits::plan::CommonSettings;
 use crate::proxy::echo::Echo;
 use crate::response::{GatewayResponse, text};
+
+/// Times that a request is sent again on another connection, where that cannot have an effect twice.
+const RETRIES: usize = 2;
+
+/// The body of a request to the upstream. A request without a body can be sent again.
+type Outgoing = Either<Incoming, Empty<Bytes>>;
 
 /// The service that forwards requests to a server, or answers 200 "ok" without one.
 #[derive(Clone)]
 pub(crate) struct Upstream {
+    /// Has a scheme and an authority; its path is prepended to that of each request.
     target: Option<Uri>,
-    client: Client<HttpConnector, Incoming>,
+    client: Client<HttpConnector, Outgoing>,
+    /// Longest time until the head of a response.
+    patience: Duration,
+    identity: IdentityFields,
+    /// Ends the tunnels.
+    end: Sender<bool>,
     /// The WebSocket at `/ws`, served without an upstream only.
     pub(crate) echo: Echo,
 }
 
 impl Upstream {
-    /// Creates the service. `target` has a scheme and an authority; its path is prepended to that of each
-    /// request.
-    pub(crate) fn new(target: Option<Uri>, echo: Echo) -> Self {
+    /// Creates the service of the options. `end` ends the tunnels.
+    pub(crate) fn new(options: &Options, common: &CommonSettings, end: Sender<bool>, echo: Echo) -> Self {
+        let proxy = &options.proxy;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Self { target, client: Client::builder(TokioExecutor::new()).build(connector), echo }
+        connector.set_connect_timeout(Some(proxy.upstream_connect_timeout.0));
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        let classes = [&options.tier_header, &options.priority_header, &options.region_header];
+        let classes = classes.into_iter().flatten().filter(|_| !options.trust_class_headers);
+        let identity =
+            IdentityFields { trusted: common.trusted.clone(), classes: classes.cloned().collect() };
+        let (target, patience) = (proxy.upstream.clone(), proxy.upstream_timeout.0);
+        Self { target, client, patience, identity, end, echo }
     }
+
+    /// Rewrites a request for the upstream. Returns `None` if its target cannot be rewritten.
+    fn outgoing(
+        &self,
+        request: Request<Incoming>,
+        target: &Uri,
+    ) -> Option<(Request<Incoming>, Option<Tunnel>)> {
+        let mut request = request;
+        let protocol = fields::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
+        let tunnel = protocol.as_ref().map(|_| Tunnel::of(&mut request, self.end.subscribe()));
+        let (mut parts, body) = request.into_parts();
+        if let Some(called) = parts.uri.authority() {
+            // The target's host takes precedence over the header (RFC 9113, section 8.3.1; RFC 9112, section
+            // 3.2.2).
+            let (_, host) = called.as_str().rsplit_once('@').unwrap_or(("", called.as_str()));
+            parts.headers.insert(HOST, HeaderValue::from_str(host).ok()?);
+        }
+        let mut uri = target.clone().into_parts();
+        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        uri.path_and_query = Some(format!("{}{path}", target.path().trim_end_matches('/')).parse().ok()?);
+        parts.uri = Uri::from_parts(uri).ok()?;
+        parts.version = Version::HTTP_11;
+        self.identity.remove_hop_by_hop(&mut parts.headers);
+        fields::join_cookies(&mut parts.headers);
+        if let Some(peer) = parts.extensions.get::<PeerAddress>() {
+            self.identity.write(&mut parts.headers, peer.address().ip());
+        }
+        if let Some(protocol) = protocol {
+            parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            parts.headers.insert(UPGRADE, protocol);
+        }
+        Some((Request::from_parts(parts, body), tunnel))
+    }
+
+    /// Sends a request, and sends it again if the connection had been closed meanwhile and the request has no
+    /// effect that could happen twice.
+    async fn send(self, request: Request<Incoming>) -> Result<Response<Incoming>, Error> {
+        // The client itself sends again what was not written at all.
+        if !is_repeatable(&request) {
+            return self.client.request(request.map(Either::Left)).await;
+        }
+        let request = request.map(|_| Empty::new());
+        let mut tries = 0;
+        loop {
+            match self.client.request(request.clone().map(Either::Right)).await {
+                Err(error) if tries < RETRIES && !error.is_connect() => tries += 1,
+                sent => return sent,
+            }
+        }
+    }
+}
+
+/// Reports whether a request can be sent twice: its method is idempotent, and it has no body.
+fn is_repeatable(request: &Request<Incoming>) -> bool {
+    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+    idempotent.contains(request.method())
+        && request.body().is_end_stream()
+        && !request.headers().contains_key(UPGRADE)
 }
 
 impl Service<Request<Incoming>> for Upstream {
@@ -49,70 +135,43 @@ impl Service<Request<Incoming>> for Upstream {
             };
             return Box::pin(async { Ok(reply) });
         };
-        let sent = outgoing(request, target).map(|request| self.client.request(request));
-        Box::pin(async {
-            let Some(sent) = sent else {
-                return Ok(text(StatusCode::BAD_GATEWAY, "the request has a bad target or Host\n"));
-            };
-            match sent.await {
-                Ok(mut response) => {
-                    remove_hop_by_hop(response.headers_mut());
-                    Ok(response.map(BodyExt::boxed_unsync))
+        let Some((request, tunnel)) = self.outgoing(request, target) else {
+            let reply =
+                text(StatusCode::BAD_GATEWAY, "the request has a target that the upstream cannot serve\n");
+            return Box::pin(async { Ok(reply) });
+        };
+        let (sent, within) = (self.clone().send(request), self.patience);
+        Box::pin(async move {
+            match Tokio.timeout(within, sent).await {
+                Ok(Ok(response)) => Ok(incoming(response, tunnel)),
+                Ok(Err(_)) => Ok(text(StatusCode::BAD_GATEWAY, "the upstream does not answer\n")),
+                Err(_) => {
+                    let reply = format!("the upstream did not answer within {within:?}\n");
+                    Ok(text(StatusCode::GATEWAY_TIMEOUT, reply))
                 }
-                Err(_) => Ok(text(StatusCode::BAD_GATEWAY, "the upstream does not answer\n")),
             }
         })
     }
 }
 
-/// Rewrites a request for the upstream. Returns `None` if its target or host cannot be rewritten.
-fn outgoing(request: Request<Incoming>, target: &Uri) -> Option<Request<Incoming>> {
-    let (mut parts, body) = request.into_parts();
-    if let Some(called) = parts.uri.authority() {
-        // The target's host takes precedence over the header (RFC 9113, section 8.3.1; RFC 9112, section
-        // 3.2.2).
-        let (_, host) = called.as_str().rsplit_once('@').unwrap_or(("", called.as_str()));
-        parts.headers.insert(HOST, HeaderValue::from_str(host).ok()?);
+/// Rewrites a response of the upstream for the client, and opens the tunnel that both have agreed on.
+fn incoming(mut response: Response<Incoming>, tunnel: Option<Tunnel>) -> GatewayResponse {
+    let protocol = fields::upgrade(response.headers());
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    match tunnel.filter(|_| switched) {
+        Some(tunnel) => tunnel.open(&mut response),
+        // The client did not ask for another protocol, and would read the upstream's bytes as responses.
+        None if switched => {
+            return text(StatusCode::BAD_GATEWAY, "the upstream changed the protocol unasked\n");
+        }
+        None => {}
     }
-    let mut uri = target.clone().into_parts();
-    let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    uri.path_and_query = Some(format!("{}{path}", target.path().trim_end_matches('/')).parse().ok()?);
-    parts.uri = Uri::from_parts(uri).ok()?;
-    parts.version = Version::HTTP_11;
-    remove_hop_by_hop(&mut parts.headers);
-    join_cookies(&mut parts.headers);
-    if let Some(peer) = parts.extensions.get::<PeerAddress>() {
-        let via = HeaderValue::try_from(peer.address().ip().to_canonical().to_string()).ok()?;
-        parts.headers.append(HeaderName::from_static("x-forwarded-for"), via);
+    fields::remove_hop_by_hop_of_response(response.headers_mut());
+    if let (true, Some(protocol)) = (switched, protocol) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, protocol);
     }
-    Some(Request::from_parts(parts, body))
-}
-
-/// Joins cookie lines: HTTP/2 may split them, HTTP/1.1 may not (RFC 9113, section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let lines: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if lines.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
-    {
-        headers.insert(COOKIE, joined);
-    }
-}
-
-/// Removes the headers that concern a single connection (RFC 9110, section 7.6.1).
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    const ONE_HOP: [&str; 7] = [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-connection",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
-    let named: Vec<HeaderName> = named.collect();
-    for name in named.iter().map(HeaderName::as_str).chain(ONE_HOP) {
-        headers.remove(name);
-    }
+    // The version is that of the connection to the client, not that of the upstream (RFC 9110, section 2.5).
+    *response.version_mut() = Version::HTTP_11;
+    response.map(BodyExt::boxed_unsync)
 }

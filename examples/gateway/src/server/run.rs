@@ -10,13 +10,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join_all};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 use tokio::sync::watch::Sender;
 use traffik::runtime::{Runtime, Tokio};
 use traffik::web::{PeerAddress, ResponseBody};
@@ -31,13 +31,11 @@ use crate::limits::plan::ThrottlePlan;
 use crate::observe::counters::{self, COUNTERS, OpenConnection};
 use crate::observe::{denial_log, log};
 use crate::proxy::target;
-use crate::response::{Body, text};
+use crate::response::Body;
 use crate::rls::listener;
 use crate::server::plan_texts::PlanTexts;
+use crate::server::signals::{self, on};
 use crate::stores::store::{SharedStore, without_secrets};
-
-/// Longest time that shutdown waits for requests under way.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// Longest time that shutdown then waits for the stores to close.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -68,6 +66,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         .transpose()?;
     let auth = OptionFuture::from(options.auth.auth.map(|auth| listen("--auth", auth))).await.transpose()?;
     let rls = OptionFuture::from(options.rls.rls.map(|rls| listen("--rls", rls))).await.transpose()?;
+    let drain = options.listener.drain.0;
     let mut terminate = on(SignalKind::terminate())?;
     let mut interrupt = on(SignalKind::interrupt())?;
     LazyLock::force(&COUNTERS);
@@ -111,12 +110,13 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         }
     };
     drop((listener, auth));
+    Tokio.spawn(signals::end_on_second(terminate, interrupt));
     let open = COUNTERS.connections_open.load(Ordering::Relaxed);
-    tracing::info!(connections = open, "shutting down on {signal}; requests under way have {DRAIN:?}");
+    tracing::info!(connections = open, "shutting down on {signal}; requests under way have {drain:?}");
     gateway.events.stop();
     let tasks = &gateway.common.tasks;
     tasks.close();
-    // Connections that are still open after `DRAIN` are cut off.
+    // Connections that are still open after `--drain` are cut off.
     let drained = async {
         gateway.end.send_replace(true);
         gateway.end.closed().await;
@@ -125,13 +125,13 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         admin_end.closed().await;
     };
     let ended = tokio::select! {
-        ended = Tokio.timeout(DRAIN, drained) => ended,
+        ended = Tokio.timeout(drain, drained) => ended,
         Some(()) = &mut admins => Ok(()),
     };
     denial_log::end();
     match ended {
         Ok(()) => tracing::info!("stopped"),
-        Err(_) => tracing::warn!("stopped; connections still open after {DRAIN:?} were cut off"),
+        Err(_) => tracing::warn!("stopped; connections still open after {drain:?} were cut off"),
     }
     // Close the stores last: no request is left that could use an answer of theirs.
     let stores = Arc::clone(&gateway.pipeline.load().stores);
@@ -177,11 +177,6 @@ async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Installs a handler for a signal.
-fn on(kind: SignalKind) -> Result<Signal, String> {
-    signal(kind).map_err(|error| format!("cannot handle signal {}: {error}", kind.as_raw_value()))
 }
 
 /// Binds a listener. Returns it with its address, in which port 0 is replaced by the port that was picked.
@@ -253,8 +248,8 @@ async fn route(
     if door == Door::Admin || request.uri().path().starts_with(paths::BELOW) {
         return Ok(paths::answer(&request, peer, audience, &gateway).await.map(ResponseBody::from));
     }
-    if let Some(reason) = target::refusal(request.uri()) {
-        return Ok(text(StatusCode::BAD_REQUEST, format!("{reason}\n")).map(ResponseBody::from));
+    if let Some(refused) = target::refused(&request) {
+        return Ok(refused.map(ResponseBody::from));
     }
     counters::count(&COUNTERS.proxy_requests);
     request.extensions_mut().insert(PeerAddress::new(peer));

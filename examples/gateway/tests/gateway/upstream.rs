@@ -31,7 +31,7 @@ async fn admitted_requests_reach_the_upstream_and_its_reply_comes_back() {
 }
 
 /// Starts a server that answers with the head of the request as it was received.
-fn mirror() -> String {
+pub(super) fn mirror() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
