@@ -42,7 +42,7 @@ impl Gateway {
         let (common, plans) = (options.common()?, options.plans()?);
         let (tally, end) = (Tally::default(), Sender::default());
         let echo = Echo::new(options, &tally, &end)?;
-        let upstream = Upstream::new(options, &common, end.clone(), echo);
+        let upstream = Upstream::new(options, &common, end.clone(), echo)?;
         let mut stores = Stores::default();
         let pipeline = PipelineBuilder::new(&common, &mut stores, &tally).build(&plans, upstream.clone())?;
         Ok(Self {

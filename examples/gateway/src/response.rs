@@ -6,8 +6,11 @@ use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
+/// The failure of a body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The body of a response, from the upstream or from the gateway itself.
-pub(crate) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A response to a client.
 pub(crate) type GatewayResponse = Response<Body>;

@@ -19,8 +19,13 @@ pub struct SetupFile {
 }
 
 impl Setup {
-    /// Starts nginx by this text, in which `own` stands where `{}` of `address` is to stand with the port.
-    pub fn nginx(text: String, listens: (&'static str, &'static str)) -> Self {
+    /// Starts nginx by this text, in which the second of `listens` with the port replaces the first; `more` are
+    /// other files that it reads.
+    pub fn nginx(
+        text: String,
+        more: Vec<(&'static str, String)>,
+        listens: (&'static str, &'static str),
+    ) -> Self {
         let debian = "/usr/sbin/nginx"; // where only root looks for programs
         let program = if Path::new(debian).exists() { debian } else { "nginx" };
         // One process, and all its files in its directory.
@@ -31,7 +36,7 @@ impl Setup {
         Self::start(
             program,
             &["-p", ".", "-e", "stderr", "-c", "nginx.conf"],
-            vec![("nginx.conf", text)],
+            [vec![("nginx.conf", text)], more].concat(),
             listens,
         )
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::header::CONTENT_LENGTH;
 use http::{Request, Response, StatusCode};
 use traffik::web::ResponseBody;
 
@@ -38,5 +39,7 @@ pub(crate) async fn answer<B>(
     if response.status() == StatusCode::TOO_MANY_REQUESTS {
         *response.status_mut() = gateway.auth_denied_status;
     }
+    // A denial of HEAD has the length of the body that GET would have, and the question may be a GET.
+    response.headers_mut().remove(CONTENT_LENGTH);
     response
 }

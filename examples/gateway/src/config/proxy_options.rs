@@ -10,7 +10,8 @@ use crate::limits::storage::server;
 /// The options of the reverse proxy.
 #[derive(Args, Clone)]
 pub(crate) struct ProxyOptions {
-    /// Server that receives admitted requests, such as http://127.0.0.1:3000. Without it the gateway answers
+    /// Server that receives admitted requests, such as http://127.0.0.1:3000. An https:// server must have a
+    /// certificate that the operating system trusts. Without it the gateway answers
     /// them itself with 200 "ok".
     #[arg(long, value_name = "URL", value_parser = upstream)]
     pub(crate) upstream: Option<Uri>,
@@ -19,10 +20,19 @@ pub(crate) struct ProxyOptions {
     #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
     pub(crate) upstream_connect_timeout: PositiveDuration,
 
-    /// Longest time that the upstream may take until the head of its response. A request that misses it is
-    /// answered 504.
+    /// Longest time that the upstream may take until the head of its response, once it has the request. A
+    /// request that misses it is answered 504.
     #[arg(long, value_name = "TIME", default_value = "60s", allow_hyphen_values = true)]
     pub(crate) upstream_timeout: PositiveDuration,
+
+    /// Longest time between two parts of the upstream's response, as of a stream of events. The response is cut
+    /// off then.
+    #[arg(long, value_name = "TIME", default_value = "60s", allow_hyphen_values = true)]
+    pub(crate) idle_timeout: PositiveDuration,
+
+    /// Longest time between two parts of a request's body. A client that misses it is answered 408.
+    #[arg(long, value_name = "TIME", default_value = "30s", allow_hyphen_values = true)]
+    pub(crate) body_timeout: PositiveDuration,
 
     /// Limit on the messages of each WebSocket connection to /ws, such as 10/s, by the same strategy. The
     /// handshake counts as a request. Without it, messages are not limited.
@@ -46,7 +56,7 @@ pub(crate) enum WsActionOption {
 fn upstream(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}; write http://HOST:PORT"))?;
     match (uri.scheme_str(), uri.authority()) {
-        (Some("http"), Some(authority)) => server(authority.as_str()).map(|()| uri.clone()),
-        _ => Err("the upstream must be an http:// URL; write http://HOST:PORT".to_owned()),
+        (Some("http" | "https"), Some(authority)) => server(authority.as_str()).map(|()| uri.clone()),
+        _ => Err("the upstream must be an http:// or https:// URL; write http://HOST:PORT".to_owned()),
     }
 }

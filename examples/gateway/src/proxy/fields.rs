@@ -13,10 +13,13 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Fields in which proxies and CDNs write the client's address, beside those of `X-Forwarded-`.
-const ADDRESSES: [&str; 8] = [
+const ADDRESSES: [&str; 11] = [
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-azure-clientip",
+    "x-appengine-user-ip",
     "x-original-forwarded-for",
     "true-client-ip",
     "cf-connecting-ip",
@@ -24,13 +27,18 @@ const ADDRESSES: [&str; 8] = [
     "fly-client-ip",
 ];
 
+/// Fields in which proxies write the target that a client asked for; some servers serve it instead.
+const TARGETS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+
 /// The fields that say who sent a request, and which senders are believed.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityFields {
     /// The proxies whose fields are believed.
     pub(crate) trusted: Networks,
-    /// The fields of classes, removed from requests of strangers.
+    /// The fields of classes.
     pub(crate) classes: Vec<HeaderName>,
+    /// Whether the classes of strangers are believed, too; otherwise they are removed.
+    pub(crate) trusts_classes: bool,
 }
 
 impl IdentityFields {
@@ -40,13 +48,16 @@ impl IdentityFields {
         let peer = peer.to_canonical();
         let is_trusted = self.trusted.contains(peer);
         if !is_trusted {
-            for name in ADDRESSES {
+            // Others of these would tell a port, a path or a server that nobody has checked.
+            let others = headers.keys().filter(|name| name.as_str().starts_with("x-forwarded")).cloned();
+            let others: Vec<HeaderName> = others.collect();
+            let classes = self.classes.iter().filter(|_| !self.trusts_classes);
+            for name in others.iter().chain([&FORWARDED]).chain(classes) {
                 headers.remove(name);
             }
-            headers.remove(FORWARDED);
-            self.classes.iter().for_each(|name| {
+            for name in ADDRESSES.into_iter().chain(TARGETS) {
                 headers.remove(name);
-            });
+            }
         }
         let known = |headers: &HeaderMap, name: &HeaderName| -> Option<Vec<u8>> {
             let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();

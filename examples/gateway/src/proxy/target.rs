@@ -1,6 +1,6 @@
 //! Refuses requests that servers read differently, so that the limited path and host are also the served ones.
 
-use http::header::{ALLOW, HOST, HeaderValue};
+use http::header::{ALLOW, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri, Version};
 
@@ -14,7 +14,8 @@ pub(crate) fn refused<B>(request: &Request<B>) -> Option<GatewayResponse> {
         reply.headers_mut().insert(ALLOW, methods);
         return Some(reply);
     }
-    let reason = refusal(request.uri()).or_else(|| host_refusal(request))?;
+    let reason =
+        refusal(request.uri()).or_else(|| host_refusal(request)).or_else(|| coding_refusal(request))?;
     Some(text(StatusCode::BAD_REQUEST, format!("{reason}\n")))
 }
 
@@ -31,12 +32,26 @@ fn host_refusal<B>(request: &Request<B>) -> Option<&'static str> {
         return (!is_named).then_some("the request has no Host");
     };
     let host: Option<Authority> = host.to_str().ok().and_then(|host| host.parse().ok());
-    let Some(host) = host.filter(|host| !host.as_str().contains('@')) else {
+    let is_host = |host: &Authority| {
+        let after = host.as_str().strip_prefix(host.host());
+        let is_port = after.is_some_and(|port| port.is_empty() || host.port_u16().is_some());
+        is_port && !host.host().is_empty() && !host.as_str().contains(['@', ','])
+    };
+    let Some(host) = host.filter(is_host) else {
         return Some("the Host is not a name and a port");
     };
     // In HTTP/1.1 the target takes precedence; in HTTP/2 both must be equal (RFC 9113, section 8.3.1).
     let differs = request.uri().authority().is_some_and(|called| *called != host);
     (differs && request.version() == Version::HTTP_2).then_some("the Host differs from the :authority")
+}
+
+/// Returns the reason to refuse the transfer coding of a request, or `None` to accept it. Any coding but
+/// `chunked` would be lost, since it concerns a single connection.
+fn coding_refusal<B>(request: &Request<B>) -> Option<&'static str> {
+    let mut lines = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = lines.next()?.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    (!is_chunked || lines.next().is_some())
+        .then_some("the only transfer coding that is understood is chunked")
 }
 
 /// Returns the reason to refuse a target, or `None` to accept it.

@@ -1,6 +1,7 @@
 //! The service behind the throttles: an upstream server, or a fixed response and a WebSocket without one.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,6 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Either, Empty};
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::watch::Sender;
@@ -19,7 +19,9 @@ use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
 use traffik::web::PeerAddress;
 
+use super::connector::{Connector, connector};
 use super::fields::{self, IdentityFields};
+use super::streams::{PatientBody, Progress, WatchedBody};
 use super::tunnel::Tunnel;
 use crate::config::options::Options;
 use crate::limits::plan::CommonSettings;
@@ -29,17 +31,27 @@ use crate::response::{GatewayResponse, text};
 /// Times that a request is sent again on another connection, where that cannot have an effect twice.
 const RETRIES: usize = 2;
 
+/// The longest times that one side may stand still.
+#[derive(Clone, Copy)]
+struct Times {
+    /// Until the head of the response, once the upstream has the request.
+    head: Duration,
+    /// Until the client's next part of a body.
+    request_body: Duration,
+    /// Until the upstream's next part of a body.
+    response_body: Duration,
+}
+
 /// The body of a request to the upstream. A request without a body can be sent again.
-type Outgoing = Either<Incoming, Empty<Bytes>>;
+type Outgoing = Either<WatchedBody, Empty<Bytes>>;
 
 /// The service that forwards requests to a server, or answers 200 "ok" without one.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     /// Has a scheme and an authority; its path is prepended to that of each request.
     target: Option<Uri>,
-    client: Client<HttpConnector, Outgoing>,
-    /// Longest time until the head of a response.
-    patience: Duration,
+    client: Client<Connector, Outgoing>,
+    times: Times,
     identity: IdentityFields,
     /// Ends the tunnels.
     end: Sender<bool>,
@@ -49,18 +61,31 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// Creates the service of the options. `end` ends the tunnels.
-    pub(crate) fn new(options: &Options, common: &CommonSettings, end: Sender<bool>, echo: Echo) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the upstream needs root certificates, and there are none.
+    pub(crate) fn new(
+        options: &Options,
+        common: &CommonSettings,
+        end: Sender<bool>,
+        echo: Echo,
+    ) -> Result<Self, String> {
         let proxy = &options.proxy;
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(proxy.upstream_connect_timeout.0));
+        let connector = connector(proxy.upstream.as_ref(), proxy.upstream_connect_timeout.0)?;
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         let classes = [&options.tier_header, &options.priority_header, &options.region_header];
-        let classes = classes.into_iter().flatten().filter(|_| !options.trust_class_headers);
-        let identity =
-            IdentityFields { trusted: common.trusted.clone(), classes: classes.cloned().collect() };
-        let (target, patience) = (proxy.upstream.clone(), proxy.upstream_timeout.0);
-        Self { target, client, patience, identity, end, echo }
+        let identity = IdentityFields {
+            trusted: common.trusted.clone(),
+            classes: classes.into_iter().flatten().cloned().collect(),
+            trusts_classes: options.trust_class_headers,
+        };
+        let times = Times {
+            head: proxy.upstream_timeout.0,
+            request_body: proxy.body_timeout.0,
+            response_body: proxy.idle_timeout.0,
+        };
+        Ok(Self { target: proxy.upstream.clone(), client, times, identity, end, echo })
     }
 
     /// Rewrites a request for the upstream. Returns `None` if its target cannot be rewritten.
@@ -98,9 +123,13 @@ impl Upstream {
 
     /// Sends a request, and sends it again if the connection had been closed meanwhile and the request has no
     /// effect that could happen twice.
-    async fn send(self, request: Request<Incoming>) -> Result<Response<Incoming>, Error> {
+    async fn send(
+        self,
+        request: Request<WatchedBody>,
+        is_repeatable: bool,
+    ) -> Result<Response<Incoming>, Error> {
         // The client itself sends again what was not written at all.
-        if !is_repeatable(&request) {
+        if !is_repeatable {
             return self.client.request(request.map(Either::Left)).await;
         }
         let request = request.map(|_| Empty::new());
@@ -140,22 +169,53 @@ impl Service<Request<Incoming>> for Upstream {
                 text(StatusCode::BAD_GATEWAY, "the request has a target that the upstream cannot serve\n");
             return Box::pin(async { Ok(reply) });
         };
-        let (sent, within) = (self.clone().send(request), self.patience);
+        let (is_repeatable, times) = (is_repeatable(&request), self.times);
+        let (parts, body) = request.into_parts();
+        let (body, progress) = WatchedBody::new(body);
+        let sent = self.clone().send(Request::from_parts(parts, body), is_repeatable);
         Box::pin(async move {
-            match Tokio.timeout(within, sent).await {
-                Ok(Ok(response)) => Ok(incoming(response, tunnel)),
-                Ok(Err(_)) => Ok(text(StatusCode::BAD_GATEWAY, "the upstream does not answer\n")),
-                Err(_) => {
-                    let reply = format!("the upstream did not answer within {within:?}\n");
-                    Ok(text(StatusCode::GATEWAY_TIMEOUT, reply))
-                }
-            }
+            Ok(match answered(sent, &progress, times).await {
+                Ok(response) => incoming(response, tunnel, times),
+                Err(reply) => reply,
+            })
         })
     }
 }
 
+/// Waits for the head of the response as long as neither side stands still. Returns the reply to the client if
+/// there is none.
+async fn answered(
+    sent: impl Future<Output = Result<Response<Incoming>, Error>> + Send,
+    progress: &Progress,
+    times: Times,
+) -> Result<Response<Incoming>, GatewayResponse> {
+    let mut sent = pin!(sent);
+    loop {
+        let before = progress.look();
+        let (_, has_ended) = before;
+        let within = if has_ended { times.head } else { times.request_body };
+        match Tokio.timeout(within, sent.as_mut()).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(_)) if progress.has_failed() => {
+                return Err(text(StatusCode::BAD_REQUEST, "the body of the request broke off\n"));
+            }
+            Ok(Err(_)) => return Err(text(StatusCode::BAD_GATEWAY, "the upstream does not answer\n")),
+            // A part came meanwhile: an upload may take as long as it moves.
+            Err(_) if progress.look() != before => {}
+            Err(_) if !has_ended && progress.waits_for_client() => {
+                let reply = format!("no part of the body came within {within:?}\n");
+                return Err(text(StatusCode::REQUEST_TIMEOUT, reply));
+            }
+            Err(_) => {
+                let reply = format!("the upstream did not answer within {within:?}\n");
+                return Err(text(StatusCode::GATEWAY_TIMEOUT, reply));
+            }
+        }
+    }
+}
+
 /// Rewrites a response of the upstream for the client, and opens the tunnel that both have agreed on.
-fn incoming(mut response: Response<Incoming>, tunnel: Option<Tunnel>) -> GatewayResponse {
+fn incoming(mut response: Response<Incoming>, tunnel: Option<Tunnel>, times: Times) -> GatewayResponse {
     let protocol = fields::upgrade(response.headers());
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     match tunnel.filter(|_| switched) {
@@ -173,5 +233,5 @@ fn incoming(mut response: Response<Incoming>, tunnel: Option<Tunnel>) -> Gateway
     }
     // The version is that of the connection to the client, not that of the upstream (RFC 9110, section 2.5).
     *response.version_mut() = Version::HTTP_11;
-    response.map(BodyExt::boxed_unsync)
+    response.map(|body| PatientBody::new(body, times.response_body).boxed_unsync())
 }

@@ -245,11 +245,11 @@ async fn route(
         Door::Admin => Audience::Everybody,
         Door::Auth => return Ok(auth::service::answer(&request, peer, &gateway).await),
     };
+    if let (Door::Clients(_), Some(refused)) = (door, target::refused(&request)) {
+        return Ok(refused.map(ResponseBody::from));
+    }
     if door == Door::Admin || request.uri().path().starts_with(paths::BELOW) {
         return Ok(paths::answer(&request, peer, audience, &gateway).await.map(ResponseBody::from));
-    }
-    if let Some(refused) = target::refused(&request) {
-        return Ok(refused.map(ResponseBody::from));
     }
     counters::count(&COUNTERS.proxy_requests);
     request.extensions_mut().insert(PeerAddress::new(peer));

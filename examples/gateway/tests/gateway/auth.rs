@@ -103,7 +103,7 @@ fn nginx_asks_before_it_passes_a_request_on() {
     for key in ["peer", "forwarded"] {
         let gateway = Asked::start(&["--rate", "2/w", "--auth-denied-status", "403", "--key", key]);
         let text = setup("nginx/nginx.conf", &gateway.auth, service.address());
-        let nginx = Setup::nginx(text, ("listen 80", "listen 127.0.0.1:{}"));
+        let nginx = Setup::nginx(text, Vec::new(), ("listen 80", "listen 127.0.0.1:{}"));
         admits_two_of_each_client(&gateway, &nginx);
         let replies = ask(&nginx, "/", &["127.0.0.4", "127.0.0.4", "127.0.0.4"]);
         assert!(replies.iter().all(|reply| has_field(reply, "ratelimit")), "{replies:#?}");
@@ -226,6 +226,7 @@ fn a_question_is_judged_as_the_request_is() {
         ("200", "GET", "/tiers", "X-Tier: premium"),
         ("200", "GET", "/tiers", "X-Tier: premium"),
         ("429", "GET", "/tiers", "X-Tier: premium"),
+        ("429", "HEAD", "/tiers", "X-Tier: premium"),
         ("400", "GET", "/a/../login", "X-User: ann"),
         ("200", "GET", "/_traffik/health", "X-User: ann"),
     ] {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -9,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
+use traffik_test_support::program::Program;
+use traffik_test_support::servers::{Identity, Setup};
 
 use super::upstream::mirror;
-use super::{Gateway, client, curl, get};
+use super::{Gateway, PROGRAM, client, curl, get};
 
 /// Sends bytes to the gateway, and returns everything that it answers until it closes the connection or nothing
 /// comes for a while.
@@ -33,7 +36,7 @@ fn seen(head: &str, names: &[&str]) -> Vec<String> {
 }
 
 /// The fields by which a stranger would like to be somebody else.
-const LIES: [&str; 14] = [
+const LIES: [&str; 20] = [
     "X-Forwarded-For: 192.0.2.1",
     "X-Forwarded-For: 192.0.2.2",
     "X-Forwarded-Proto: https",
@@ -47,6 +50,12 @@ const LIES: [&str; 14] = [
     "Fastly-Client-IP: 192.0.2.1",
     "Fly-Client-IP: 192.0.2.1",
     "X-Original-Forwarded-For: 192.0.2.1",
+    "X-Envoy-External-Address: 192.0.2.1",
+    "X-Forwarded-Port: 1",
+    "X-Forwarded-Prefix: /a",
+    "X-Forwarded: a",
+    "X-Original-URL: /admin",
+    "X-Rewrite-URL: /admin",
     "X-Tier: enterprise",
 ];
 
@@ -102,6 +111,11 @@ fn a_request_without_one_clear_host_is_refused() {
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost:\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: user@a\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a:x\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a:99999\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: :80\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a,b\r\n", "400"),
+        ("GET /_traffik/health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: a b\r\n", "400"),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n", "405"),
         ("GET http://a/../b HTTP/1.1\r\nHost: a\r\n", "400"),
@@ -124,6 +138,9 @@ fn requests_that_servers_read_differently_are_refused() {
         "Content-Length: +4\r\n",
         "Content-Length: 4, 5\r\n",
         "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked, identity\r\n",
         "Transfer-Encoding : chunked\r\n",
         "X-Folded: a\r\n b\r\n",
@@ -220,6 +237,99 @@ fn an_upstream_that_does_not_answer_in_time_is_told_apart() {
     let answer = curl(&["-i", &gateway.url]);
     assert!(answer.starts_with("HTTP/1.1 504") && answer.contains("did not answer within 200ms"), "{answer}");
     assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+/// An upload may take longer than the upstream may to answer, as long as it moves.
+#[test]
+fn a_slow_upload_is_no_slow_upstream() {
+    let options = ["--upstream-timeout", "150ms", "--body-timeout", "400ms"];
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\n";
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let gateway = Gateway::start(&[&options[..], &["--upstream", &url]].concat());
+    let mut stream = TcpStream::connect(gateway.address()).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    let (mut at_upstream, _) = upstream.accept().unwrap();
+    let began = Instant::now();
+    let (mut read, mut buffer) = (Vec::new(), [0; 1024]);
+    for part in 0..9 {
+        // Each part reaches the upstream before the next is sent, and together they take longer than an answer may.
+        while !String::from_utf8_lossy(&read).ends_with(&"x".repeat(part)) || read.is_empty() {
+            let length = at_upstream.read(&mut buffer).unwrap();
+            read.extend(&buffer[..length]);
+        }
+        // No condition to wait for: the time itself is what is tested.
+        thread::sleep(Duration::from_millis(40));
+        stream.write_all(b"x").unwrap();
+    }
+    assert!(began.elapsed() > Duration::from_millis(300));
+    at_upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n").unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"), "{answer}");
+}
+
+/// A client that stops in the middle of its body is answered 408, and one that sends no chunks 400.
+#[test]
+fn a_body_that_stops_or_breaks_is_the_fault_of_the_client() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let gateway = Gateway::start(&["--upstream", &url, "--body-timeout", "200ms", "--rate", "9/w"]);
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+    let answer = raw(&gateway, &format!("{head}Content-Length: 9\r\n\r\nxxx"));
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("no part of the body"), "{answer}");
+    for chunk in ["0x4\r\nabcd\r\n0\r\n\r\n", "z\r\n", "ffffffffffffffffff\r\na"] {
+        let answer = raw(&gateway, &format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunk}"));
+        assert!(answer.starts_with("HTTP/1.1 400"), "{chunk:?}: {answer}");
+    }
+}
+
+/// A response that stops in the middle is cut off, so that the client does not take it for a whole one.
+#[test]
+fn a_response_that_stops_is_cut_off() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let gateway = Gateway::start(&["--upstream", &url, "--idle-timeout", "200ms"]);
+    let asking = thread::spawn({
+        let address = gateway.address().to_owned();
+        move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            String::from_utf8_lossy(&answer).into_owned()
+        }
+    });
+    let (mut at_upstream, _) = upstream.accept().unwrap();
+    assert!(at_upstream.read(&mut [0; 1024]).unwrap() > 0);
+    at_upstream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n").unwrap();
+    let answer = asking.join().unwrap();
+    assert!(answer.contains("2\r\nok\r\n") && !answer.contains("0\r\n\r\n"), "{answer}");
+}
+
+/// The certificate of the upstream is trusted by the operating system's roots, which come from a file here.
+#[test]
+fn an_upstream_over_tls_proves_its_name() {
+    let identity = Identity::of(&["localhost"]);
+    let nginx = Setup::nginx(
+        "events {}\nhttp {\n    server {\n        listen PORT ssl;\n        ssl_certificate cert.pem;\n        \
+         ssl_certificate_key key.pem;\n        location / { return 200 \"$host $http_x_forwarded_proto\\n\"; }\n    }\n}\n"
+            .to_owned(),
+        vec![("cert.pem", identity.certificate.clone()), ("key.pem", identity.key.clone())],
+        ("listen PORT", "listen 127.0.0.1:{}"),
+    );
+    let roots = nginx.directory().join("roots.pem");
+    std::fs::write(&roots, &identity.certificate).unwrap();
+    let url = format!("https://localhost:{}", nginx.port());
+    let start = |roots: &std::path::Path| {
+        let mut command = Command::new(PROGRAM);
+        command.env("SSL_CERT_FILE", roots).args(["--listen", "127.0.0.1:0", "--upstream", &url]);
+        Gateway(Program::run(command))
+    };
+    assert_eq!(curl(&["-H", "Host: a.example", &start(&roots).url]), "a.example http\n");
+    // Another identity of the same name.
+    std::fs::write(&roots, Identity::of(&["localhost"]).certificate).unwrap();
+    assert_eq!(curl(&["-o", "/dev/null", "-w", "%{http_code}", &start(&roots).url]), "502");
 }
 
 /// A WebSocket passes through the gateway to the upstream. The handshake is counted.
