@@ -17,6 +17,7 @@ mod fields;
 mod golden;
 mod heard;
 mod keys;
+mod kubernetes;
 mod listener;
 mod messages;
 mod nodes;
