@@ -1,4 +1,5 @@
-//! What operators watch: the log, the counters, the clients denied most, and the samples of the live page.
+//! The figures that operators watch: the log, the counters, the clients denied most, and the samples of
+//! the live page.
 
 pub(crate) mod counters;
 pub(crate) mod denial_log;

@@ -160,6 +160,7 @@ impl Quota {
     /// Adds a charge to the one with its subject, if there is one. Its positions follow those before.
     fn add(&self, mut charge: Box<dyn PendingCharge>) {
         let mut charges = self.lock();
+        // Each charge has one position, so their number is the next one.
         let next: usize = charges.iter_mut().map(|known| known.positions().len()).sum();
         for (offset, position) in charge.positions().iter_mut().enumerate() {
             *position = next.saturating_add(offset);
@@ -231,8 +232,8 @@ impl Quota {
     /// let quota = Quota::new();
     /// quota.charge(throttle.client(&request).await?.ok_or("exempt")?.cost(2));
     /// let mut left = Vec::new();
-    /// quota.apply_each(|at, policy, decision| left.push((at, policy.to_owned(), decision.remaining()))).await?;
-    /// assert_eq!(left, [(0, "credits".to_owned(), 98)]);
+    /// quota.apply_each(|at, policy, decision| left.push((at, policy.to_owned(),
+    /// decision.remaining()))).await?; assert_eq!(left, [(0, "credits".to_owned(), 98)]);
     /// # Ok(())
     /// # }
     /// ```

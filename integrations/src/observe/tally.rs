@@ -83,6 +83,7 @@ impl Tally {
     #[must_use]
     pub fn check_times(&self, throttle: &str) -> Vec<(Duration, u64)> {
         let throttles = self.0.throttles.read().unwrap_or_else(PoisonError::into_inner);
+        // The last count is of all longer checks.
         let bounds = BOUNDS.iter().map(|bound| Duration::from_nanos(*bound)).chain([Duration::MAX]);
         let counts = throttles.get(throttle).into_iter().flat_map(|counts| &counts.took);
         bounds.zip(counts.map(|count| count.load(Ordering::Relaxed))).collect()

@@ -26,8 +26,9 @@ const REAL_IP: &str = "x-real-ip";
 ///
 /// # Errors
 ///
-/// Fails with the reason if a field is missing, malformed or repeated, or if two fields contradict each other.
-/// A proxy may pass on fields that the client wrote: to prefer one field would let the client choose.
+/// Fails with the reason if a field is missing, malformed or repeated, or if two fields contradict each
+/// other. A proxy may pass on fields that the client wrote: to prefer one field would let the client
+/// choose.
 pub(crate) fn asked<B>(
     question: &Request<B>,
     proxy: SocketAddr,

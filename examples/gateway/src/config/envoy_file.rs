@@ -12,8 +12,8 @@
 //!         shadow_mode: true
 //! ```
 //!
-//! A limit is named by its domain and entries. `detailed_metric` and `value_to_metric` are accepted and change
-//! nothing, since metrics count by limit. `quota_mode` is refused.
+//! A limit is named by its domain and entries. `detailed_metric` and `value_to_metric` are accepted and
+//! change nothing, since metrics count by limit. `quota_mode` is refused.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write};
@@ -106,6 +106,7 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(path).map_err(|error| at_path(&error))?;
     let is_yaml = |path: &PathBuf| path.extension().is_some_and(|it| it == "yaml" || it == "yml");
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_yaml).collect();
+    // Directories list files in no order, and errors should name the same one each time.
     files.sort();
     match files.is_empty() {
         true => Err(at_path(&"the directory has no file that ends in .yaml or .yml; write limits into one")),
@@ -123,21 +124,25 @@ pub(crate) fn read(path: &Path, model: &ThrottlePlan) -> Result<Vec<ThrottlePlan
     for file in files(path)? {
         let at_file = |error: &dyn fmt::Display| format!("--rls-config {}: {error}", file.display());
         let kind = std::fs::metadata(&file).map_err(|error| at_file(&error))?;
+        // A device or a pipe may have no end.
         if !kind.is_file() || kind.len() > LARGEST {
             return Err(at_file(&"not a regular file of at most 16 MiB; name a YAML file of limits"));
         }
         let text = std::fs::read_to_string(&file).map_err(|error| at_file(&error))?;
         let limits: LimitsFile = serde_norway::from_str(&text).map_err(|error| at_file(&error))?;
+        // A call without a domain is refused, so such limits would never apply.
         if limits.domain.is_empty() {
             return Err(at_file(&"the domain is empty; write the domain of Envoy's filter, such as edge"));
         }
+        // Here and not once before the loop, so that an empty directory is reported first.
         if model.strategy.text.contains("leaky-bucket-queue") {
             return Err(at_file(
                 &"--strategy leaky-bucket-queue delays requests, and a rate limit service \
                                  answers at once; write --strategy leaky-bucket",
             ));
         }
-        let mut reader = Reader { domain: &limits.domain, model, entries: Vec::new(), plans: Vec::new() };
+        let mut reader =
+            LimitsReader { domain: &limits.domain, model, entries: Vec::new(), plans: Vec::new() };
         limits.descriptors.iter().try_for_each(|it| reader.add(it)).map_err(|error| at_file(&error))?;
         for mut plan in reader.plans {
             plan.place = at_file(&format_args!("{}: ", plan.uid));
@@ -155,6 +160,7 @@ pub(crate) fn read(path: &Path, model: &ThrottlePlan) -> Result<Vec<ThrottlePlan
 pub(crate) fn check(plans: &[ThrottlePlan]) -> Result<(), String> {
     let (mut names, mut known) = (HashSet::new(), HashSet::new());
     for plan in plans {
+        // The file of throttles has checked its own names.
         let Some(spec) = &plan.descriptors else {
             names.insert(&plan.uid);
             continue;
@@ -170,7 +176,7 @@ pub(crate) fn check(plans: &[ThrottlePlan]) -> Result<(), String> {
 }
 
 /// Collects the limits of a file.
-struct Reader<'a> {
+struct LimitsReader<'a> {
     domain: &'a str,
     model: &'a ThrottlePlan,
     /// The entries above the descriptor that is read.
@@ -178,7 +184,7 @@ struct Reader<'a> {
     plans: Vec<ThrottlePlan>,
 }
 
-impl Reader<'_> {
+impl LimitsReader<'_> {
     /// Adds the limits of a descriptor and of those below it.
     fn add(&mut self, table: &DescriptorTable) -> Result<(), String> {
         self.entries.push(entry(table).map_err(|error| format!("{}: {error}", self.name(&table.key)))?);
@@ -187,6 +193,7 @@ impl Reader<'_> {
             self.plans.push(self.plan(rate, limit, table.shadow_mode));
         }
         table.descriptors.iter().flatten().try_for_each(|below| self.add(below))?;
+        // The entries are a stack: what is read next lies beside this descriptor, not below it.
         self.entries.pop();
         Ok(())
     }
@@ -228,6 +235,7 @@ impl Reader<'_> {
             rules: Vec::new(),
             descriptors: Some(Arc::new(spec)),
             shadow,
+            // The file names no storage and no strategy, so these are the command line's.
             ..self.model.clone()
         }
     }
@@ -235,6 +243,7 @@ impl Reader<'_> {
 
 /// Checks an entry.
 fn entry(table: &DescriptorTable) -> Result<EntrySpec, String> {
+    // Envoy's service takes an empty value for none.
     let value = table.value.clone().filter(|value| !value.is_empty());
     let prefix = value.as_deref().and_then(|value| value.strip_suffix('*'));
     if table.key.is_empty() {
@@ -275,8 +284,8 @@ fn rate(limit: &LimitTable) -> Result<Rate, String> {
     }
 }
 
-/// Returns the name of a throttle: the text as it is if the characters and the length permit, else with a hash
-/// of it at the end, so that different texts have different names.
+/// Returns the name of a throttle: the text as it is if the characters and the length permit, else with a
+/// hash of it at the end, so that different texts have different names.
 fn uid(text: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "._:-".contains(it);
     if text.len() <= 64 && text.chars().all(is_plain) {

@@ -25,8 +25,8 @@ pub(crate) struct ProxyOptions {
     #[arg(long, value_name = "TIME", default_value = "60s", allow_hyphen_values = true)]
     pub(crate) upstream_timeout: PositiveDuration,
 
-    /// Longest time between two parts of the upstream's response, as of a stream of events. The response is cut
-    /// off then.
+    /// Longest time between two parts of the upstream's response, as of a stream of events. The response
+    /// is cut off then.
     #[arg(long, value_name = "TIME", default_value = "60s", allow_hyphen_values = true)]
     pub(crate) idle_timeout: PositiveDuration,
 

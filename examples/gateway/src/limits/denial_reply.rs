@@ -36,6 +36,7 @@ impl DenialReply {
         if let Some(body) = &self.body {
             let content_type = self.body_type.clone().unwrap_or_else(|| body.content_type());
             *response.body_mut() = body.filled(denial, response.status()).into();
+            // The length was that of the former body; the server writes the new one.
             response.headers_mut().remove(CONTENT_LENGTH);
             response.headers_mut().insert(CONTENT_TYPE, content_type);
         }
@@ -86,6 +87,7 @@ impl FromStr for BodyTemplate {
             let name = after.split_once('}').map(|(name, _)| name).filter(|name| {
                 !name.is_empty() && name.bytes().all(|it| it.is_ascii_lowercase() || it == b'_')
             });
+            // A brace of JSON or of a style sheet is text.
             let Some(name) = name else {
                 plain.push('{');
                 rest = after;
@@ -95,6 +97,7 @@ impl FromStr for BodyTemplate {
                 let known: Vec<_> = PLACEHOLDERS.iter().map(|(known, _)| format!("{{{known}}}")).collect();
                 return Err(format!("{{{name}}} is not a placeholder; there are {}", known.join(", ")));
             };
+            // A text stands before each value, also an empty one, so that `begins_with` sees the start.
             parts.extend([BodyPart::Text(std::mem::take(&mut plain)), BodyPart::Value(*value)]);
             rest = after.get(name.len() + 1..).unwrap_or_default();
         }
@@ -122,11 +125,13 @@ impl BodyTemplate {
         // The limit that denies is the one with the longest wait.
         let wait_of = |outcome: Outcome| match outcome {
             Outcome::Deny { retry_after } => retry_after,
+            // It never passes, which is longer than any wait.
             Outcome::Never => Duration::MAX,
             Outcome::Allow { .. } => Duration::ZERO,
         };
         let limit = denial.limits.iter().max_by_key(|it| wait_of(it.decision.outcome()));
         let wait = |per_second: u128| match denial.retry_after() {
+            // ceil(wait / unit), and at least 1: a client that comes back too early is denied again.
             Some(wait) => wait.as_nanos().div_ceil(1_000_000_000 / per_second).max(1).to_string(),
             None => "null".to_owned(),
         };

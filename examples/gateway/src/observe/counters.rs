@@ -58,6 +58,7 @@ impl OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
+        // Each value was added once, so this never goes below 0.
         COUNTERS.connections_open.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -80,6 +81,7 @@ pub(crate) fn add_process(families: &mut Families) {
         ("process_open_fds", "File descriptors that the process has open.", open_files()),
         ("process_max_fds", "Most file descriptors that the process may open.", most_files()),
     ];
+    // A system without `/proc` leaves these families out instead of showing 0.
     for (name, help, figure) in system {
         families.gauges(name, help, figure.map(|figure| (vec![], figure)));
     }
@@ -134,6 +136,7 @@ pub(crate) fn add_process(families: &mut Families) {
 /// Returns the memory in RAM, where the system has `/proc`.
 fn resident_bytes() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    // The line is `VmRSS:   1234 kB`.
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB"))?;
     Some(kilobytes.trim().parse::<f64>().ok()? * 1024.0)
 }

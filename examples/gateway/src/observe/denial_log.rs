@@ -34,6 +34,7 @@ struct Minute {
 /// Ends a minute that is over, with a line if denials were left out of the log.
 pub(crate) fn tick() {
     let mut minute = DENIALS.1.lock().unwrap_or_else(PoisonError::into_inner);
+    // Without this a quiet minute would keep its count until the next denial.
     if minute.as_ref().is_some_and(|it| it.began.elapsed() >= MINUTE) {
         summarize(minute.take());
     }
@@ -58,6 +59,7 @@ fn is_logged(hash: u64) -> bool {
     if minute.logged.contains(&hash) {
         return false;
     }
+    // Denials and not clients are counted here: a set of all clients would have no bound.
     if minute.logged.len() >= LINES {
         minute.left_out += 1;
         return false;
@@ -74,6 +76,7 @@ impl Observe for DenialLog {
             _ => return,
         };
         let Some(client) = event.client else { return };
+        // The seed is random, so a client cannot choose a name that hides another.
         let mut hasher = DENIALS.0.build_hasher();
         hasher.write(event.throttle.as_bytes());
         client.feed_to(&mut |bytes| hasher.write(bytes));

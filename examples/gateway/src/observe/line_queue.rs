@@ -66,6 +66,7 @@ impl LineQueue {
     /// Adds a line to the queue. Never waits.
     pub(crate) fn push(&self, line: Vec<u8>) {
         if let Err(TrySendError::Full(_)) = self.sender.try_send(QueuedLine::Line(line)) {
+            // To wait here would let a reader that stopped reading delay requests.
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -102,8 +102,8 @@ pub(crate) fn remove_hop_by_hop_of_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers, |name| *name != CONTENT_LENGTH);
 }
 
-/// Removes the fields that concern a single connection (RFC 9110, section 7.6.1), also those that `Connection`
-/// names, if they may be removed.
+/// Removes the fields that concern a single connection (RFC 9110, section 7.6.1), also those that
+/// `Connection` names, if they may be removed.
 fn remove_hop_by_hop(headers: &mut HeaderMap, may_remove: impl Fn(&HeaderName) -> bool) {
     const ONE_HOP: [&str; 7] = [
         "connection",
@@ -124,8 +124,8 @@ fn remove_hop_by_hop(headers: &mut HeaderMap, may_remove: impl Fn(&HeaderName) -
 
 /// Returns the protocol that a message upgrades to, if its `Connection` says so.
 ///
-/// Another version of HTTP and TLS are left out, which a server may ignore: requests within them would pass the
-/// limits unseen.
+/// Another version of HTTP and TLS are left out, which a server may ignore: requests within them would
+/// pass the limits unseen.
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let mut names = values.flat_map(|value| value.split(','));

@@ -11,11 +11,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
-use crate::response::BoxError;
+use crate::response::BodyError;
 
-/// How far the body of a request has come.
+/// The progress of a request's body.
 #[derive(Default)]
-pub(crate) struct Progress {
+pub(crate) struct UploadProgress {
     frames: AtomicU64,
     ended: AtomicBool,
     failed: AtomicBool,
@@ -23,7 +23,7 @@ pub(crate) struct Progress {
     waits_for_client: AtomicBool,
 }
 
-impl Progress {
+impl UploadProgress {
     /// Returns the number of parts so far, and whether the body has ended.
     pub(crate) fn look(&self) -> (u64, bool) {
         // The counts guard no other data, so any order will do.
@@ -43,12 +43,12 @@ impl Progress {
 /// The body of a request, which notes its progress.
 pub(crate) struct WatchedBody {
     inner: Incoming,
-    progress: Arc<Progress>,
+    progress: Arc<UploadProgress>,
 }
 
 impl WatchedBody {
-    pub(crate) fn new(inner: Incoming) -> (Self, Arc<Progress>) {
-        let progress = Arc::new(Progress::default());
+    pub(crate) fn new(inner: Incoming) -> (Self, Arc<UploadProgress>) {
+        let progress = Arc::new(UploadProgress::default());
         progress.ended.store(inner.is_end_stream(), Ordering::Relaxed);
         (Self { inner, progress: Arc::clone(&progress) }, progress)
     }
@@ -64,11 +64,13 @@ impl Body for WatchedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(context);
         let progress = &self.progress;
+        // Pending means that the upstream could take more and the client has sent nothing.
         progress.waits_for_client.store(polled.is_pending(), Ordering::Relaxed);
         let frame = ready!(polled);
         let is_last = match &frame {
             Some(Ok(_)) => {
                 progress.frames.fetch_add(1, Ordering::Relaxed);
+                // A body whose length is known is not asked again after its last part.
                 self.inner.is_end_stream()
             }
             Some(Err(_)) => {
@@ -77,6 +79,7 @@ impl Body for WatchedBody {
             }
             None => true,
         };
+        // Never back to false: an end is an end.
         progress.ended.fetch_or(is_last, Ordering::Relaxed);
         Poll::Ready(frame)
     }
@@ -106,15 +109,16 @@ impl PatientBody {
 
 impl Body for PatientBody {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
+            // The next wait begins anew. Most parts are there when asked for, and cost no timer.
             self.timer = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
         let patience = self.patience;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));

@@ -1,4 +1,5 @@
-//! Refuses requests that servers read differently, so that the limited path and host are also the served ones.
+//! Refuses requests that servers read differently, so that the limited path and host are also the served
+//! ones.
 
 use http::header::{ALLOW, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Authority;

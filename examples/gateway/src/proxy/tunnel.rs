@@ -24,7 +24,8 @@ impl Tunnel {
     pub(crate) fn open<B>(self, response: &mut Response<B>) {
         let (upstream, client, mut end) = (on(response), self.client, self.end);
         Tokio.spawn(async move {
-            // An error means that a side was lost before the tunnel was open, or closed it; both are closed then.
+            // An error means that a side was lost before the tunnel was open, or closed it; both are
+            // closed then.
             let tunnel = async {
                 let (client, upstream) = tokio::try_join!(client, upstream).ok()?;
                 copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await.ok()

@@ -21,7 +21,7 @@ use traffik::web::PeerAddress;
 
 use super::connector::{Connector, connector};
 use super::fields::{self, IdentityFields};
-use super::streams::{PatientBody, Progress, WatchedBody};
+use super::streams::{PatientBody, UploadProgress, WatchedBody};
 use super::tunnel::Tunnel;
 use crate::config::options::Options;
 use crate::limits::plan::CommonSettings;
@@ -43,14 +43,14 @@ struct Times {
 }
 
 /// The body of a request to the upstream. A request without a body can be sent again.
-type Outgoing = Either<WatchedBody, Empty<Bytes>>;
+type OutgoingBody = Either<WatchedBody, Empty<Bytes>>;
 
 /// The service that forwards requests to a server, or answers 200 "ok" without one.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     /// Has a scheme and an authority; its path is prepended to that of each request.
     target: Option<Uri>,
-    client: Client<Connector, Outgoing>,
+    client: Client<Connector, OutgoingBody>,
     times: Times,
     identity: IdentityFields,
     /// Ends the tunnels.
@@ -182,11 +182,11 @@ impl Service<Request<Incoming>> for Upstream {
     }
 }
 
-/// Waits for the head of the response as long as neither side stands still. Returns the reply to the client if
-/// there is none.
+/// Waits for the head of the response as long as neither side stands still. Returns the reply to the
+/// client if there is none.
 async fn answered(
     sent: impl Future<Output = Result<Response<Incoming>, Error>> + Send,
-    progress: &Progress,
+    progress: &UploadProgress,
     times: Times,
 ) -> Result<Response<Incoming>, GatewayResponse> {
     let mut sent = pin!(sent);

@@ -16,7 +16,7 @@ use crate::rls::matches::Match;
 use crate::rls::units::unit;
 
 /// The figures of one limit in a match.
-pub(super) struct Figures<'a> {
+pub(super) struct LimitFigures<'a> {
     pub(super) of: usize,
     pub(super) policy: &'a str,
     pub(super) decision: Decision,
@@ -28,12 +28,13 @@ pub(super) struct Figures<'a> {
 pub(super) fn statuses(
     descriptors: usize,
     matches: &[Match<'_>],
-    figures: &[Figures<'_>],
+    figures: &[LimitFigures<'_>],
 ) -> Vec<DescriptorStatus> {
     let plain = DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
     let mut statuses = vec![plain; descriptors];
-    let mut tightest: Vec<Option<&Figures<'_>>> = vec![None; descriptors];
-    let rank = |it: &Figures<'_>| (!it.denies, it.decision.is_unlimited(), it.decision.remaining());
+    let mut tightest: Vec<Option<&LimitFigures<'_>>> = vec![None; descriptors];
+    // A denial comes first, and a limit before none; then the fewest hits left.
+    let rank = |it: &LimitFigures<'_>| (!it.denies, it.decision.is_unlimited(), it.decision.remaining());
     for it in figures {
         let place = matches.get(it.of).and_then(|found| tightest.get_mut(found.descriptor));
         if let Some(place) = place.filter(|place| place.is_none_or(|known| rank(it) < rank(known))) {
@@ -46,6 +47,7 @@ pub(super) fn statuses(
             status.code = Code::OverLimit.into();
         }
         if it.decision.is_unlimited() {
+            // The protocol has no word for a limit without end.
             status.limit_remaining = u32::MAX;
             continue;
         }
@@ -62,7 +64,7 @@ pub(super) fn statuses(
 }
 
 /// Describes a limit. A period that the protocol has no unit for is unknown.
-fn limit(figures: &Figures<'_>, found: &Match<'_>) -> RateLimit {
+fn limit(figures: &LimitFigures<'_>, found: &Match<'_>) -> RateLimit {
     let decision = &figures.decision;
     let named = found.control.descriptors.as_ref().and_then(|spec| spec.limit_name.clone());
     let (requests, period) = match decision.rate() {
@@ -79,7 +81,7 @@ fn limit(figures: &Figures<'_>, found: &Match<'_>) -> RateLimit {
 /// Returns the headers of the response: the limits in the dialect of their throttles, and `Retry-After`.
 pub(super) fn headers(
     matches: &[Match<'_>],
-    figures: &[Figures<'_>],
+    figures: &[LimitFigures<'_>],
     retry_after: Option<Duration>,
 ) -> Vec<HeaderValue> {
     let mut headers = HeaderMap::new();
@@ -88,8 +90,8 @@ pub(super) fn headers(
         let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
         headers.insert(RETRY_AFTER, seconds.into());
     }
-    let format = |it: &Figures<'_>| matches.get(it.of).map(|found| found.control.charge.headers);
-    let enforced = |it: &Figures<'_>| matches.get(it.of).is_some_and(|it| !it.control.charge.is_shadow);
+    let format = |it: &LimitFigures<'_>| matches.get(it.of).map(|found| found.control.charge.headers);
+    let enforced = |it: &LimitFigures<'_>| matches.get(it.of).is_some_and(|it| !it.control.charge.is_shadow);
     let mut written = Vec::new();
     for format_now in figures.iter().filter_map(format) {
         if format_now == HeaderFormat::None || written.contains(&format_now) {

@@ -10,7 +10,7 @@ use traffik::{Decision, Outcome};
 
 use crate::limits::plan::OnErrorSpec;
 use crate::observe::counters::{self, COUNTERS};
-use crate::rls::answer::{self, Figures};
+use crate::rls::answer::{self, LimitFigures};
 use crate::rls::matches::{self, Match};
 use crate::throttles::pipeline::Pipeline;
 
@@ -43,11 +43,14 @@ pub(super) async fn decide(
 }
 
 /// A denial, with the wait until the call can succeed; `None` inside if that is never.
-type Denial = Option<Option<Duration>>;
+type CallDenial = Option<Option<Duration>>;
 
 /// Reads the figures of the descriptors that only ask. Denies if nothing remains of a limit.
-async fn ask<'a>(matches: &'a [Match<'_>], figures: &mut Vec<Figures<'a>>) -> Result<Denial, Status> {
-    let mut denial: Denial = None;
+async fn ask<'a>(
+    matches: &'a [Match<'_>],
+    figures: &mut Vec<LimitFigures<'a>>,
+) -> Result<CallDenial, Status> {
+    let mut denial: CallDenial = None;
     for (of, found) in matches.iter().enumerate().filter(|(_, found)| found.cost == 0) {
         let charge = &found.control.charge;
         let decisions = match (charge.status)(found.key.clone(), found.control.class, found.rate).await {
@@ -62,14 +65,17 @@ async fn ask<'a>(matches: &'a [Match<'_>], figures: &mut Vec<Figures<'a>>) -> Re
                 // The longest wait counts; without one, waiting does not help.
                 denial = Some(denial.map_or(wait, |known| known.zip(wait).map(|(a, b)| a.max(b))));
             }
-            figures.push(Figures { of, policy, decision, denies });
+            figures.push(LimitFigures { of, policy, decision, denies });
         }
     }
     Ok(denial)
 }
 
 /// Charges all descriptors that have a cost, or none.
-async fn charge<'a>(matches: &'a [Match<'_>], figures: &mut Vec<Figures<'a>>) -> Result<Denial, Status> {
+async fn charge<'a>(
+    matches: &'a [Match<'_>],
+    figures: &mut Vec<LimitFigures<'a>>,
+) -> Result<CallDenial, Status> {
     let (quota, mut charged) = (Quota::new(), Vec::with_capacity(matches.len()));
     for (of, found) in matches.iter().enumerate().filter(|(_, found)| found.cost > 0) {
         let (key, class) = (found.key.clone(), found.control.class);
@@ -85,7 +91,7 @@ async fn charge<'a>(matches: &'a [Match<'_>], figures: &mut Vec<Figures<'a>>) ->
         let is_filler = decision.is_unlimited() && policies.len() > 1;
         if !is_filler {
             let denies = !decision.is_allowed() && !found.control.charge.is_shadow;
-            figures.push(Figures { of: *of, policy, decision: *decision, denies });
+            figures.push(LimitFigures { of: *of, policy, decision: *decision, denies });
         }
     };
     match quota.apply_each(visit).await {

@@ -39,6 +39,7 @@ pub(super) fn find<'a>(
     if call.domain.is_empty() || call.descriptors.is_empty() {
         return Err(Status::invalid_argument("the domain and the descriptors must not be empty"));
     }
+    // Each descriptor may be a call to a store.
     if call.descriptors.len() > MOST {
         let number = call.descriptors.len();
         return Err(Status::invalid_argument(format!("{number} descriptors; at most {MOST} are taken")));
@@ -51,6 +52,7 @@ pub(super) fn find<'a>(
         for throttle in pipeline.descriptors.find(&call.domain, &descriptor.entries) {
             let Some(control) = pipeline.controls.get(throttle) else { continue };
             is_matched = true;
+            // Exempt clients are matched, so they do not count as unmatched.
             let Some(key) = key(control, descriptor) else { continue };
             let cost = control.charge.cost.saturating_mul(hits);
             matches.push(Match { descriptor: at, control, key, cost, rate });
@@ -65,6 +67,7 @@ pub(super) fn find<'a>(
 fn drop_replaced(matches: &mut Vec<Match<'_>>) {
     let specs = matches.iter().filter_map(|it| it.control.descriptors.as_ref());
     let replaced: Vec<_> = specs.flat_map(|spec| spec.replaces.iter()).collect();
+    // Most calls end here.
     if replaced.is_empty() {
         return;
     }
@@ -94,6 +97,7 @@ fn hits(call: &RateLimitRequest, descriptor: &RateLimitDescriptor) -> Result<u32
     }
     let hits = match &descriptor.hits_addend {
         Some(own) => own.value,
+        // An unset number is 0 on the wire.
         None => call.hits_addend.max(1).into(),
     };
     match u32::try_from(hits) {

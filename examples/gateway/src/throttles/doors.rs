@@ -14,7 +14,7 @@ use crate::proxy::upstream::Upstream;
 use crate::response::{Body, GatewayResponse, text};
 
 /// A function that answers a request, of one type for all strategies.
-pub(crate) type Handler<B> = Arc<
+pub(crate) type DoorHandler<B> = Arc<
     dyn Fn(Request<B>) -> BoxFuture<'static, Result<Response<ResponseBody<Body>>, Infallible>> + Send + Sync,
 >;
 
@@ -22,9 +22,9 @@ pub(crate) type Handler<B> = Arc<
 #[derive(Clone)]
 pub(crate) struct Doors {
     /// Passes a request through the throttles to the service behind.
-    pub(crate) proxy: Handler<Incoming>,
+    pub(crate) proxy: DoorHandler<Incoming>,
     /// Passes a request that a proxy asks about through the throttles, and answers 200 if they admit it.
-    pub(crate) auth: Handler<()>,
+    pub(crate) auth: DoorHandler<()>,
 }
 
 impl Doors {

@@ -86,6 +86,7 @@ impl<'a> PipelineBuilder<'a> {
     ///
     /// Fails if a strategy, a storage or a rule cannot be built. The error begins with the throttle's place.
     pub(crate) fn build(mut self, plans: &[ThrottlePlan], upstream: Upstream) -> Result<Pipeline, String> {
+        // A set takes a few allocations for each request, which a single throttle does not.
         if plans.len() == 1 {
             self.alone = Some((upstream.clone(), None));
         }
@@ -204,6 +205,7 @@ impl<'a> PipelineBuilder<'a> {
         for (name, value) in &plan.denied_headers {
             builder = builder.denial_header(name.clone(), value.clone());
         }
+        // All gateways must choose the same clients, or a client would be denied by some of them.
         if let Some(percent) = plan.enforce {
             let secret = share_secret(&self.common.namespace, &plan.uid);
             builder = builder.enforcement(Enforcement::percent(percent, secret));
@@ -216,9 +218,11 @@ impl<'a> PipelineBuilder<'a> {
                 builder = builder.apply_to(rule);
             }
         }
+        // Nothing is in use yet: an error leaves the throttles before as they are.
         let throttle = builder.build().map_err(|error| error.to_string())?;
         let store = plan.storage.url().and_then(|url| self.stores.name_of(url));
         self.controls.push(control(plan, keys, class, &throttle, denials, store));
+        // It has no rules, so here it would count every request.
         if plan.descriptors.as_ref().is_some_and(|descriptors| descriptors.is_alone) {
             return Ok(());
         }
@@ -246,8 +250,10 @@ fn classes(
     let headers = common.classes.clone().base(strategy.plain.class);
     let asked = common.asked_classes.clone().base(strategy.plain.class);
     let mut priorities = strategy.priorities();
+    // The names of the documentation, for a strategy that names none.
     priorities.extend(["low", "normal", "high"].map(Label::named));
     move |request| {
+        // The proxy that asks is trusted, while the peer of the request is its client.
         let is_asked = request.extensions.get::<AskedByProxy>().is_some();
         let mut class = if is_asked { asked.of(request) } else { headers.of(request) };
         if !priorities.contains(&class.priority) {

@@ -86,8 +86,8 @@ fn has_field(reply: &str, field: &str) -> bool {
     reply.lines().any(|line| line.to_ascii_lowercase().starts_with(&format!("{field}: ")))
 }
 
-/// Asserts that a proxy admits two requests of each client, denies the third with the time to wait, and that the
-/// gateway's own listener counts the same client.
+/// Asserts that a proxy admits two requests of each client, denies the third with the time to wait, and
+/// that the gateway's own listener counts the same client.
 fn admits_two_of_each_client(gateway: &Asked, proxy: &Setup) {
     let replies = ask(proxy, "/a?b=c", &["127.0.0.2", "127.0.0.2", "127.0.0.2", "127.0.0.3"]);
     assert_eq!(statuses(&replies), ["200", "200", "429", "200"], "{replies:#?}");

@@ -16,8 +16,8 @@ use traffik_test_support::servers::{Identity, Setup};
 use super::upstream::mirror;
 use super::{Gateway, PROGRAM, client, curl, get};
 
-/// Sends bytes to the gateway, and returns everything that it answers until it closes the connection or nothing
-/// comes for a while.
+/// Sends bytes to the gateway, and returns everything that it answers until it closes the connection or
+/// nothing comes for a while.
 fn raw(gateway: &Gateway, bytes: &str) -> String {
     let mut stream = TcpStream::connect(gateway.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -156,8 +156,8 @@ fn requests_that_servers_read_differently_are_refused() {
     );
 }
 
-/// Of two lengths, the upstream learns the one by which the gateway has read the request, and the client sends no
-/// other request on that connection (RFC 9112, section 6.1).
+/// Of two lengths, the upstream learns the one by which the gateway has read the request, and the client
+/// sends no other request on that connection (RFC 9112, section 6.1).
 #[test]
 fn a_request_with_two_lengths_is_the_last_one() {
     for fields in [
@@ -253,7 +253,8 @@ fn a_slow_upload_is_no_slow_upstream() {
     let began = Instant::now();
     let (mut read, mut buffer) = (Vec::new(), [0; 1024]);
     for part in 0..9 {
-        // Each part reaches the upstream before the next is sent, and together they take longer than an answer may.
+        // Each part reaches the upstream before the next is sent, and together they take longer than an
+        // answer may.
         while !String::from_utf8_lossy(&read).ends_with(&"x".repeat(part)) || read.is_empty() {
             let length = at_upstream.read(&mut buffer).unwrap();
             read.extend(&buffer[..length]);
