@@ -242,7 +242,7 @@ fn an_upstream_that_does_not_answer_in_time_is_told_apart() {
 /// An upload may take longer than the upstream may to answer, as long as it moves.
 #[test]
 fn a_slow_upload_is_no_slow_upstream() {
-    let options = ["--upstream-timeout", "150ms", "--body-timeout", "400ms"];
+    let options = ["--upstream-timeout", "300ms", "--body-timeout", "5s"];
     let head = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\n";
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", upstream.local_addr().unwrap());
