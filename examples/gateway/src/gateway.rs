@@ -22,8 +22,8 @@ pub(crate) struct Gateway {
     pub(crate) tally: Tally,
     pub(crate) events: Events,
     pub(crate) common: CommonSettings,
-    /// The status of a denial on `--auth`.
-    pub(crate) auth_denied_status: StatusCode,
+    /// The status of a denial on `--auth`, in place of that of the throttle.
+    pub(crate) auth_denied_status: Option<StatusCode>,
     pub(crate) upstream: Upstream,
     /// Locked by reloads only, one at a time; requests read `pipeline` without a lock.
     stores: Mutex<Stores>,
@@ -33,18 +33,18 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Builds the throttles of the options.
+    /// Builds the throttles of `plans`, which are those of the options.
     ///
     /// # Errors
     ///
-    /// Fails with the first throttle that cannot be read or built.
-    pub(crate) fn new(options: &Options) -> Result<Self, String> {
-        let (common, plans) = (options.common()?, options.plans()?);
+    /// Fails with the first throttle that cannot be built.
+    pub(crate) fn new(options: &Options, plans: &[ThrottlePlan]) -> Result<Self, String> {
+        let common = options.common()?;
         let (tally, end) = (Tally::default(), Sender::default());
         let echo = Echo::new(options, &tally, &end)?;
         let upstream = Upstream::new(options, &common, end.clone(), echo)?;
         let mut stores = Stores::default();
-        let pipeline = PipelineBuilder::new(&common, &mut stores, &tally).build(&plans, upstream.clone())?;
+        let pipeline = PipelineBuilder::new(&common, &mut stores, &tally).build(plans, upstream.clone())?;
         Ok(Self {
             pipeline: ArcSwap::from_pointee(pipeline),
             tally,

@@ -12,5 +12,7 @@ pub(crate) mod request;
 pub(crate) mod responses;
 pub(crate) mod rules;
 pub(crate) mod spec;
+pub(crate) mod stable_hash;
 pub(crate) mod storage;
 pub(crate) mod strategy;
+pub(crate) mod units;

@@ -5,13 +5,13 @@ use std::process::Command;
 use rusqlite::Connection;
 use traffik_test_support::folder;
 use traffik_test_support::program::{Program, curl};
-use traffik_test_support::servers::Nginx;
+use traffik_test_support::servers::Setup;
 
 /// The API and nginx in front of it. Plans are looked up anew for each request.
 struct Site {
     database: Connection,
     api: Program,
-    nginx: Nginx,
+    nginx: Setup,
 }
 
 impl Site {
@@ -21,7 +21,7 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_axum_plans"));
         command.args(["127.0.0.1:0", file.to_str().unwrap(), "0"]);
         let api = Program::run(command);
-        let nginx = Nginx::start(&format!(
+        let nginx = Setup::nginx_serving(&format!(
             "location / {{ proxy_pass {}; proxy_set_header X-Real-IP $remote_addr; }}",
             api.url
         ));

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::server::{Program, Server};
+use crate::folder::target;
 
 pub type Setup = Server<SetupFile>;
 
@@ -19,8 +20,16 @@ pub struct SetupFile {
 }
 
 impl Setup {
-    /// Starts nginx by this text, in which the second of `listens` with the port replaces the first; `more` are
-    /// other files that it reads.
+    /// Starts nginx with these lines in its block `server`, such as a `location`.
+    pub fn nginx_serving(lines: &str) -> Self {
+        let text = format!(
+            "events {{}}\nhttp {{\n    server {{\n        listen PORT;\n        {lines}\n    }}\n}}\n"
+        );
+        Self::nginx(text, Vec::new(), ("listen PORT", "listen 127.0.0.1:{}"))
+    }
+
+    /// Starts nginx by this text, in which the second of `listens` with the port replaces the first.
+    /// It may read the files in `more`.
     pub fn nginx(
         text: String,
         more: Vec<(&'static str, String)>,
@@ -74,13 +83,9 @@ impl Setup {
 
 /// A program of a package in the Python of the target directory.
 fn python(name: &str) -> String {
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().find(|folder| folder.join("python").exists());
-    let installed: Option<PathBuf> = target.map(|target| target.join("python/bin").join(name));
-    let installed = installed.filter(|path| path.exists()).unwrap_or_else(|| {
-        panic!("{name} is missing: scripts/test gateway installs it");
-    });
-    installed.to_str().unwrap().to_owned()
+    let program = target().join("python/bin").join(name);
+    assert!(program.exists(), "{name} is missing: scripts/test gateway installs it");
+    program.to_str().unwrap().to_owned()
 }
 
 impl Program for SetupFile {

@@ -7,24 +7,10 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{Request, Uri};
 
-/// Headers that a proxy adds to a forwarded request, beside all `x-forwarded-` headers.
-const FORWARDING: [&str; 15] = [
-    "forwarded",
-    "via",
-    "x-original-forwarded-for",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-external-address",
-    "x-azure-clientip",
-    "x-appengine-user-ip",
-    "cdn-loop",
-    "cf-connecting-ip",
-    "cf-ray",
-    "true-client-ip",
-    "fastly-client-ip",
-    "fly-client-ip",
-];
+use crate::proxy::fields::ADDRESSES;
+
+/// Headers that a proxy adds to a forwarded request, beside those that tell the client's address.
+const FORWARDING: [&str; 4] = ["forwarded", "via", "cdn-loop", "cf-ray"];
 
 /// Reports whether a request comes from this machine, was not forwarded, and calls this machine by its own
 /// name.
@@ -53,7 +39,8 @@ pub(crate) fn is_of_another_site<B>(request: &Request<B>) -> bool {
 }
 
 fn is_forwarding(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-forwarded-") || FORWARDING.contains(&name.as_str())
+    let name = name.as_str();
+    name.starts_with("x-forwarded-") || FORWARDING.contains(&name) || ADDRESSES.contains(&name)
 }
 
 /// Reports whether the target and every `Host` line name this machine by `localhost` or a loopback address,

@@ -30,22 +30,23 @@ const REAL_IP: &str = "x-real-ip";
 /// other. A proxy may pass on fields that the client wrote: to prefer one field would let the client
 /// choose.
 pub(crate) fn asked<B>(
-    question: &Request<B>,
+    question: Request<B>,
     proxy: SocketAddr,
     trusted: &Networks,
 ) -> Result<Request<()>, String> {
-    let headers = question.headers();
+    let mut request = question.map(|_| ());
+    // The functions that read the client's address find the proxy here, and then the client itself.
+    request.extensions_mut().insert(PeerAddress::new(proxy));
+    let headers = request.headers();
     let method = named(headers, &METHOD, "the method", |text| text.parse::<Method>().ok())?;
     let (path, authority) = named(headers, &TARGET, "the path", target)?;
     let host = match authority {
         Some(authority) => authority,
         None => named(headers, &HOSTS, "the host", |text| text.parse::<Authority>().ok())?,
     };
-    let client = client(question, proxy, trusted)?;
-    let mut request = Request::new(());
+    let client = client(&request, trusted)?;
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(path);
-    *request.headers_mut() = headers.clone();
     let host = HeaderValue::from_str(host.as_str()).map_err(|error| error.to_string())?;
     request.headers_mut().insert(HOST, host);
     request.extensions_mut().insert(PeerAddress::new((client, 0).into()));
@@ -61,14 +62,10 @@ fn target(text: &str) -> Option<(PathAndQuery, Option<Authority>)> {
 }
 
 /// Returns the address of the client, from the fields that the proxy writes.
-fn client<B>(question: &Request<B>, proxy: SocketAddr, trusted: &Networks) -> Result<IpAddr, String> {
-    let headers = question.headers();
-    let mut seen = Request::new(());
-    *seen.headers_mut() = headers.clone();
-    seen.extensions_mut().insert(PeerAddress::new(proxy));
+fn client(question: &Request<()>, trusted: &Networks) -> Result<IpAddr, String> {
     let read = |name: &str, header| {
-        let address = ClientAddress::new(trusted.clone(), header);
-        headers.contains_key(name).then(|| address.of((&seen).into())).flatten()
+        let is_sent = question.headers().contains_key(name);
+        is_sent.then(|| ClientAddress::new(trusted.clone(), header).of(question.into())).flatten()
     };
     let forwarded = read(FORWARDED_FOR, ForwardedHeader::XForwardedFor);
     // Behind two proxies this is the address of the outer one.

@@ -9,13 +9,14 @@ use traffik::web::ResponseBody;
 
 use super::question;
 use crate::gateway::Gateway;
+use crate::limits::denial_reply::OwnReply;
 use crate::observe::counters::{self, COUNTERS};
 use crate::proxy::target;
 use crate::response::{Body, text};
 
 /// Answers the question of a proxy.
 pub(crate) async fn answer<B>(
-    request: &Request<B>,
+    request: Request<B>,
     proxy: SocketAddr,
     gateway: &Gateway,
 ) -> Response<ResponseBody<Body>> {
@@ -35,9 +36,11 @@ pub(crate) async fn answer<B>(
     }
     let handler = Arc::clone(&gateway.pipeline.load().doors.auth);
     let Ok(mut response) = handler(asked).await;
-    // Any other status of a throttle, such as 503 without a store, is no denial.
-    if response.status() == StatusCode::TOO_MANY_REQUESTS {
-        *response.status_mut() = gateway.auth_denied_status;
+    // Any other response that is not 200, such as 503 without a store, is no denial.
+    let is_denial = response.status() == StatusCode::TOO_MANY_REQUESTS
+        || response.extensions().get::<OwnReply>().is_some();
+    if let (Some(status), true) = (gateway.auth_denied_status, is_denial) {
+        *response.status_mut() = status;
     }
     // A denial of HEAD has the length of the body that GET would have, and the question may be a GET.
     response.headers_mut().remove(CONTENT_LENGTH);

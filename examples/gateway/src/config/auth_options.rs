@@ -20,9 +20,10 @@ pub(crate) struct AuthOptions {
     #[arg(long, value_name = "ADDR", value_parser = socket, requires = "trusted_proxy")]
     pub(crate) auth: Option<SocketAddr>,
 
-    /// Status of a denial on --auth. nginx takes no other than 401 and 403.
-    #[arg(long, value_name = "STATUS", default_value = "429", value_parser = denied, requires = "auth")]
-    pub(crate) auth_denied_status: StatusCode,
+    /// Status of a denial on --auth, instead of 429 or the throttle's own. nginx takes no other than 401 and
+    /// 403.
+    #[arg(long, value_name = "STATUS", value_parser = denied, requires = "auth")]
+    pub(crate) auth_denied_status: Option<StatusCode>,
 }
 
 /// Parses the status of a denial.

@@ -19,16 +19,15 @@ use std::collections::HashSet;
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use traffik::Rate;
 
+use super::file::reading;
 use crate::limits::descriptors::{DescriptorSpec, EntrySpec, EntryValue, Lookup};
 use crate::limits::plan::ThrottlePlan;
-
-/// Most bytes of a file.
-const LARGEST: u64 = 16 << 20;
+use crate::limits::stable_hash::stable_hash;
+use crate::limits::units;
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -81,17 +80,6 @@ struct ReplacedLimit {
     name: String,
 }
 
-/// The units, with their seconds. A month has 30 days and a year 365, as in Envoy's service.
-const UNITS: [(&str, u64); 7] = [
-    ("second", 1),
-    ("minute", 60),
-    ("hour", 3_600),
-    ("day", 86_400),
-    ("week", 604_800),
-    ("month", 2_592_000),
-    ("year", 31_536_000),
-];
-
 /// Returns the files that a path names: itself, or the YAML files of a directory in order.
 ///
 /// # Errors
@@ -123,19 +111,15 @@ pub(crate) fn read(path: &Path, model: &ThrottlePlan) -> Result<Vec<ThrottlePlan
     let mut plans = Vec::new();
     for file in files(path)? {
         let at_file = |error: &dyn fmt::Display| format!("--rls-config {}: {error}", file.display());
-        let kind = std::fs::metadata(&file).map_err(|error| at_file(&error))?;
-        // A device or a pipe may have no end.
-        if !kind.is_file() || kind.len() > LARGEST {
-            return Err(at_file(&"not a regular file of at most 16 MiB; name a YAML file of limits"));
-        }
-        let text = std::fs::read_to_string(&file).map_err(|error| at_file(&error))?;
-        let limits: LimitsFile = serde_norway::from_str(&text).map_err(|error| at_file(&error))?;
+        let bytes = reading::bytes(&file).map_err(|error| at_file(&error))?;
+        let text = reading::text(&bytes).map_err(|error| at_file(&error))?;
+        let limits: LimitsFile = serde_norway::from_str(text).map_err(|error| at_file(&error))?;
         // A call without a domain is refused, so such limits would never apply.
         if limits.domain.is_empty() {
             return Err(at_file(&"the domain is empty; write the domain of Envoy's filter, such as edge"));
         }
         // Here and not once before the loop, so that an empty directory is reported first.
-        if model.strategy.text.contains("leaky-bucket-queue") {
+        if model.strategy.delays() {
             return Err(at_file(
                 &"--strategy leaky-bucket-queue delays requests, and a rate limit service \
                                  answers at once; write --strategy leaky-bucket",
@@ -267,15 +251,15 @@ fn entry(table: &DescriptorTable) -> Result<EntrySpec, String> {
 
 /// Returns the rate of a limit.
 fn rate(limit: &LimitTable) -> Result<Rate, String> {
-    let units = || UNITS.map(|(name, _)| name).join(", ");
+    let units = || units::names().join(", ");
     match (limit.unlimited, &limit.unit, limit.requests_per_unit) {
         (true, None, None | Some(0)) => Ok(Rate::UNLIMITED),
         (true, ..) => Err("unlimited excludes unit and requests_per_unit; remove them".to_owned()),
         (false, Some(unit), Some(requests)) => {
-            let known = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
-            let (_, seconds) =
-                known.ok_or_else(|| format!("{unit:?} is not a unit; the units are {}", units()))?;
-            Rate::new(requests, Duration::from_secs(*seconds)).map_err(|error| error.to_string())
+            let period = units::period(unit);
+            let period =
+                period.ok_or_else(|| format!("{unit:?} is not a unit; the units are {}", units()))?;
+            Rate::new(requests, period).map_err(|error| error.to_string())
         }
         (false, ..) => Err(format!(
             "rate_limit needs unit ({}) and requests_per_unit; or write unlimited: true",
@@ -291,10 +275,8 @@ fn uid(text: &str) -> String {
     if text.len() <= 64 && text.chars().all(is_plain) {
         return text.to_owned();
     }
-    // FNV-1a: hash = (hash ^ byte) * prime. The name must be the same in each process, for a shared store.
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    // The name must be the same in each process, for a shared store.
+    let hash = stable_hash(text.bytes());
     let plain = text.chars().map(|it| if is_plain(it) { it } else { '-' }).take(47);
     format!("{}.{hash:016x}", plain.collect::<String>())
 }

@@ -44,7 +44,7 @@ use crate::limits::plan::{IPV6_PREFIX, MOST_RATES, OnErrorSpec, ThrottlePlan, na
 use crate::limits::responses::CostSpec;
 use crate::limits::rules::RulePlan;
 
-mod reading;
+pub(super) mod reading;
 mod rules;
 mod tables;
 mod values;
@@ -164,7 +164,7 @@ fn plan(table: ThrottleTable, defaults: &DefaultsTable) -> Result<ThrottlePlan, 
     let entries = table.descriptors.map(|it| it.into_inner().0);
     let descriptors = descriptors(table.domain, entries, keys.as_deref(), has_no_rules)
         .and_then(|it| match it {
-            Some(_) if strategy.text.contains("leaky-bucket-queue") => {
+            Some(_) if strategy.delays() => {
                 Err("a queue delays requests, and a rate limit service answers at once; write leaky-bucket"
                     .to_owned())
             }

@@ -240,7 +240,7 @@ impl Options {
                 plan.place, plan.uid
             ));
         }
-        if let (Some(address), "leaky-bucket-queue") = (self.rls.rls, self.strategy.plain.kind) {
+        if let (Some(address), true) = (self.rls.rls, self.strategy.delays()) {
             return Err(format!(
                 "--rls {address}: a queue delays requests, and a rate limit service answers at once; write \
                  --strategy leaky-bucket"

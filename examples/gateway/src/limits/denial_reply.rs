@@ -33,6 +33,7 @@ impl DenialReply {
         if let Some(status) = self.status {
             *response.status_mut() = status;
         }
+        response.extensions_mut().insert(OwnReply);
         if let Some(body) = &self.body {
             let content_type = self.body_type.clone().unwrap_or_else(|| body.content_type());
             *response.body_mut() = body.filled(denial, response.status()).into();
@@ -43,6 +44,10 @@ impl DenialReply {
         response
     }
 }
+
+/// Marks a response as a denial, since its status may be any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnReply;
 
 /// A body with placeholders in braces.
 #[derive(Clone, Debug, PartialEq)]

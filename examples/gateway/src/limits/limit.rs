@@ -8,7 +8,8 @@ use traffik::strategy::{
     StatsSnapshot, Writer,
 };
 use traffik::{
-    Class, Decision, FixedWindow, HeapLog, Hit, Rate, Ratio, Receipt, Scale, Strategy, Timestamp, Verdict,
+    All, Class, Decision, FixedWindow, HeapLog, Hit, Rate, Ratio, Receipt, Scale, Strategy, Timestamp,
+    Verdict,
 };
 
 /// Size limit in bytes of the states of most strategies, plain and in up to three wrappers.
@@ -36,6 +37,14 @@ pub(crate) trait Limit: Scale + Strategy<Cost = u32, Stat: Stats> {
 
     /// Returns the most bytes of a state. Strategies of one size can take over each other's states.
     fn state_size(&self) -> usize;
+}
+
+/// Returns an array of strategies, filled with unlimited ones, which no header or statistic mentions.
+pub(crate) fn all_of<L: Limit, const N: usize>(
+    strategies: impl IntoIterator<Item = L>,
+) -> Result<All<L, N>, String> {
+    let (mut strategies, unlimited) = (strategies.into_iter(), L::unlimited()?);
+    Ok(All(std::array::from_fn(|_| strategies.next().unwrap_or_else(|| unlimited.clone()))))
 }
 
 /// Any strategy but an exact log, by the size of its states.

@@ -106,6 +106,11 @@ impl Spec {
         reserves.flatten().map(|(label, _)| *label).collect()
     }
 
+    /// Reports whether requests may be admitted with a delay.
+    pub(crate) fn delays(&self) -> bool {
+        self.plain.kind == "leaky-bucket-queue"
+    }
+
     /// Returns the kind of the states, and the number of wrappers that add to them. Strategies that agree in
     /// both read each other's states.
     pub(crate) fn kind(&self) -> (&'static str, usize) {

@@ -22,7 +22,6 @@ pub(crate) struct GatewayCounters {
     pub(crate) connections_open: AtomicU64,
     /// Questions to each door.
     pub(crate) proxy_requests: AtomicU64,
-    pub(crate) rls_requests: AtomicU64,
     /// Calls of the rate limit service by their result.
     pub(crate) rls_admitted: AtomicU64,
     pub(crate) rls_denied: AtomicU64,
@@ -95,12 +94,14 @@ pub(crate) fn add_process(families: &mut Families) {
         "Connections that were accepted.",
         [(vec![], read(&COUNTERS.connections))],
     );
+    let results = [&COUNTERS.rls_admitted, &COUNTERS.rls_denied, &COUNTERS.rls_failed];
+    let rls = results.map(read).iter().sum();
     families.counters(
         "traffik_door_requests_total",
         "Requests for a decision, by door: the reverse proxy, the rate limit service, or forward auth.",
         [
             (vec![("door", "proxy")], read(&COUNTERS.proxy_requests)),
-            (vec![("door", "rls")], read(&COUNTERS.rls_requests)),
+            (vec![("door", "rls")], rls),
             (vec![("door", "auth")], read(&COUNTERS.auth_requests)),
         ],
     );

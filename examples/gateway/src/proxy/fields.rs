@@ -13,7 +13,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Fields in which proxies and CDNs write the client's address, beside those of `X-Forwarded-`.
-const ADDRESSES: [&str; 11] = [
+pub(crate) const ADDRESSES: [&str; 11] = [
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",

@@ -120,25 +120,25 @@ impl Upstream {
         }
         Some((Request::from_parts(parts, body), tunnel))
     }
+}
 
-    /// Sends a request, and sends it again if the connection had been closed meanwhile and the request has no
-    /// effect that could happen twice.
-    async fn send(
-        self,
-        request: Request<WatchedBody>,
-        is_repeatable: bool,
-    ) -> Result<Response<Incoming>, Error> {
-        // The client itself sends again what was not written at all.
-        if !is_repeatable {
-            return self.client.request(request.map(Either::Left)).await;
-        }
-        let request = request.map(|_| Empty::new());
-        let mut tries = 0;
-        loop {
-            match self.client.request(request.clone().map(Either::Right)).await {
-                Err(error) if tries < RETRIES && !error.is_connect() => tries += 1,
-                sent => return sent,
-            }
+/// Sends a request, and sends it again if the connection had been closed meanwhile and the request has no
+/// effect that could happen twice.
+async fn send(
+    client: Client<Connector, OutgoingBody>,
+    request: Request<WatchedBody>,
+    is_repeatable: bool,
+) -> Result<Response<Incoming>, Error> {
+    // The client itself sends again what was not written at all.
+    if !is_repeatable {
+        return client.request(request.map(Either::Left)).await;
+    }
+    let request = request.map(|_| Empty::new());
+    let mut tries = 0;
+    loop {
+        match client.request(request.clone().map(Either::Right)).await {
+            Err(error) if tries < RETRIES && !error.is_connect() => tries += 1,
+            sent => return sent,
         }
     }
 }
@@ -172,7 +172,7 @@ impl Service<Request<Incoming>> for Upstream {
         let (is_repeatable, times) = (is_repeatable(&request), self.times);
         let (parts, body) = request.into_parts();
         let (body, progress) = WatchedBody::new(body);
-        let sent = self.clone().send(Request::from_parts(parts, body), is_repeatable);
+        let sent = send(self.client.clone(), Request::from_parts(parts, body), is_repeatable);
         Box::pin(async move {
             Ok(match answered(sent, &progress, times).await {
                 Ok(response) => incoming(response, tunnel, times),

@@ -41,7 +41,6 @@ impl RateLimitService for Limits {
         &self,
         call: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
-        counters::count(&COUNTERS.rls_requests);
         // A reload replaces the throttles while calls under way keep theirs.
         let pipeline = self.0.pipeline.load_full();
         let decided = decide(&pipeline, call.get_ref()).await;

@@ -55,11 +55,11 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) async fn run(options: Options) -> Result<(), String> {
     // Read the file before `Gateway::new` does, so that `watch` sees every change after that.
     let known = contents(&options);
-    let gateway = Arc::new(Gateway::new(&options)?);
-    if options.check {
-        return check(&options, &gateway).await;
-    }
     let plans = options.plans()?;
+    let gateway = Arc::new(Gateway::new(&options, &plans)?);
+    if options.check {
+        return check(&options, &plans, &gateway).await;
+    }
     let (listener, address) = listen("--listen", options.listener.listen).await?;
     let admin = OptionFuture::from(options.operation.admin.map(|admin| listen("--admin", admin)))
         .await
@@ -140,8 +140,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
 }
 
 /// Prints the throttles of the options, and asks each store to write unless `--offline` is given.
-async fn check(options: &Options, gateway: &Gateway) -> Result<(), String> {
-    let plans = options.plans()?;
+async fn check(options: &Options, plans: &[ThrottlePlan], gateway: &Gateway) -> Result<(), String> {
     plans.iter().for_each(|plan| log::print(&plan.to_string()));
     if let Some(messages) = &gateway.upstream.echo.messages {
         log::print(messages);
@@ -243,7 +242,7 @@ async fn route(
     let audience = match door {
         Door::Clients(audience) => audience,
         Door::Admin => Audience::Everybody,
-        Door::Auth => return Ok(auth::service::answer(&request, peer, &gateway).await),
+        Door::Auth => return Ok(auth::service::answer(request, peer, &gateway).await),
     };
     if let (Door::Clients(_), Some(refused)) = (door, target::refused(&request)) {
         return Ok(refused.map(ResponseBody::from));

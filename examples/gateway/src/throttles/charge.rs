@@ -6,7 +6,7 @@ use traffik::storage::BoxFuture;
 use traffik::web::{ClientKey, HeaderFormat, Quota, Throttle};
 use traffik::{All, Class, Decision, Rate, Strategy, Verdict};
 
-use crate::limits::limit::Limit;
+use crate::limits::limit::{Limit, all_of};
 use crate::limits::plan::{OnErrorSpec, ThrottlePlan};
 use crate::limits::strategy::RateLimits;
 use crate::stores::store::AnyStorage;
@@ -38,22 +38,23 @@ impl ChargeControl {
         plan: &ThrottlePlan,
         throttle: &Throttle<All<L, N>, AnyStorage<All<L, N>>>,
     ) -> Self {
-        let (charged, asked) = (throttle.clone(), throttle.clone());
-        let (spec, other, is_shadow) = (plan.strategy.clone(), plan.strategy.clone(), plan.shadow);
-        let charge: ChargeFn = Box::new(move |quota, key, class, cost, rate| {
-            let client = charged.client_for(key).class(class).cost(cost).enforced(!is_shadow);
-            quota.charge(match rate {
+        let (throttle, spec, is_shadow) = (throttle.clone(), plan.strategy.clone(), plan.shadow);
+        let client_at = move |key, class, rate: Option<Rate>| {
+            let client = throttle.client_for(key).class(class);
+            Ok::<_, String>(match rate {
                 Some(rate) => client.strategy(at_rate::<L, N>(spec.limits("limit", "strategy", &[rate])?)?),
                 None => client,
-            });
+            })
+        };
+        let asked_at = client_at.clone();
+        let charge: ChargeFn = Box::new(move |quota, key, class, cost, rate| {
+            quota.charge(client_at(key, class, rate)?.cost(cost).enforced(!is_shadow));
             Ok(())
         });
         let status: StatusFn = Box::new(move |key, class, rate| {
-            let client = asked.client_for(key).class(class);
-            let client = match rate.map(|rate| at_rate::<L, N>(other.limits("limit", "strategy", &[rate])?)) {
-                Some(Ok(strategy)) => client.strategy(strategy),
-                Some(Err(error)) => return Box::pin(async { Err(error) }),
-                None => client,
+            let client = match asked_at(key, class, rate) {
+                Ok(client) => client,
+                Err(error) => return Box::pin(async { Err(error) }),
             };
             Box::pin(async move {
                 let verdict = client.status().await.map_err(|error| error.to_string())?;
@@ -78,7 +79,5 @@ where
     };
     let limit = limit.downcast::<Option<L>>().ok().and_then(|limit| *limit);
     let limit = limit.ok_or("the strategy of the throttle has changed")?;
-    let unlimited = L::unlimited()?;
-    let mut first = Some(limit);
-    Ok(All(std::array::from_fn(|_| first.take().unwrap_or_else(|| unlimited.clone()))))
+    all_of([limit])
 }

@@ -12,9 +12,10 @@ use traffik::{All, Class, Label, Ratio};
 use super::doors::{AskedByProxy, Doors};
 use crate::limits::clients::ClientKeys;
 use crate::limits::descriptors::DescriptorSpec;
-use crate::limits::limit::Limit;
+use crate::limits::limit::{Limit, all_of};
 use crate::limits::plan::{CommonSettings, MOST_RATES, OnErrorSpec, ThrottlePlan};
 use crate::limits::spec::Spec;
+use crate::limits::stable_hash::stable_hash;
 use crate::limits::strategy::RateLimits;
 use crate::observe::denial_log::DenialLog;
 use crate::observe::denied_clients::DeniedClients;
@@ -132,10 +133,7 @@ impl<'a> PipelineBuilder<'a> {
         plan: &ThrottlePlan,
         strategies: Vec<L>,
     ) -> Result<(), String> {
-        let mut strategies = self.stores.register::<L, N>(plan, strategies).into_iter();
-        // Fill the array with unlimited strategies, which no header or statistic mentions.
-        let unlimited = L::unlimited()?;
-        let strategy = All(std::array::from_fn(|_| strategies.next().unwrap_or_else(|| unlimited.clone())));
+        let strategy = all_of(self.stores.register::<L, N>(plan, strategies))?;
         let instances = if let OnErrorSpec::Fallback { instances } = plan.on_error { instances } else { 1 };
         let part = Ratio::new(1, instances.into()).map_err(|error| error.to_string())?;
         let share = move |all: &All<L, N>| -> Result<_, CapacityError> {
@@ -190,13 +188,11 @@ impl<'a> PipelineBuilder<'a> {
         if self.common.bypass_preflights {
             builder = builder.bypass_preflights();
         }
-        if plan.reads_response() {
-            if let Some(by) = plan.cost_after.clone() {
-                builder = builder.settle_by(move |head, bytes| by.of(head, bytes));
-            }
-            if let Some(count) = plan.count.clone() {
-                builder = builder.charge_if(move |head| count.counts(head.status));
-            }
+        if let Some(by) = plan.cost_after.clone() {
+            builder = builder.settle_by(move |head, bytes| by.of(head, bytes));
+        }
+        if let Some(count) = plan.count.clone() {
+            builder = builder.charge_if(move |head| count.counts(head.status));
         }
         if !plan.reply.is_default() {
             let reply = plan.reply.clone();
@@ -207,7 +203,8 @@ impl<'a> PipelineBuilder<'a> {
         }
         // All gateways must choose the same clients, or a client would be denied by some of them.
         if let Some(percent) = plan.enforce {
-            let secret = share_secret(&self.common.namespace, &plan.uid);
+            let names = self.common.namespace.bytes().chain([0]).chain(plan.uid.bytes());
+            let secret = stable_hash(names);
             builder = builder.enforcement(Enforcement::percent(percent, secret));
         }
         if plan.shadow {
@@ -232,13 +229,6 @@ impl<'a> PipelineBuilder<'a> {
         }
         Ok(())
     }
-}
-
-/// Returns the number that chooses the clients of a share: the same in all gateways of a namespace, and
-/// another one for each throttle (FNV-1a, which no version of a library changes).
-fn share_secret(namespace: &str, uid: &str) -> u64 {
-    let bytes = namespace.bytes().chain([0]).chain(uid.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Returns the function that classifies requests. A priority that neither the strategy nor the gateway names

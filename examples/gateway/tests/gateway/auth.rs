@@ -289,6 +289,21 @@ fn only_a_trusted_proxy_may_ask() {
     assert!(said.contains("\"503\" is not a status from 400 to 499; write 403 for nginx"), "{said}");
 }
 
+/// A throttle's own status is that of the denial, unless the option names one that the proxy takes.
+#[test]
+fn a_denial_has_the_status_of_the_throttle_or_of_the_option() {
+    let text = "[[throttle]]\nuid = \"own\"\nrate = \"1/w\"\nstatus = 503\nbody = \"later\"\n";
+    let file = super::config::File::new("auth-status", text);
+    for (options, status) in [(&[][..], "503"), (&["--auth-denied-status", "403"], "403")] {
+        let gateway = Asked::start(&[&["--config", file.path()], options].concat());
+        let known = of("192.0.2.1");
+        assert_eq!(gateway.status(&fields(&known)), "200");
+        let denied = gateway.answer(&fields(&known));
+        assert!(denied[9..].starts_with(status) && denied.ends_with("later"), "{denied}");
+        assert!(has_field(&denied, "retry-after"), "{denied}");
+    }
+}
+
 /// Without a store the answer is 503, which is no denial.
 #[test]
 fn a_store_that_fails_is_no_denial() {

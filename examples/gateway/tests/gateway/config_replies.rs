@@ -6,21 +6,11 @@ use http_body_util::BodyExt;
 use traffik_test_support::program::curl;
 
 use super::config::{File, check};
-use super::{Gateway, client, get, refused};
+use super::{Gateway, client, get, refused, statuses};
 
 /// A file with one throttle of these lines.
 fn throttle(name: &str, lines: &str) -> File {
     File::new(name, &format!("[[throttle]]\nuid = \"a\"\n{lines}\n"))
-}
-
-async fn statuses(gateway: &Gateway, requests: &[(&str, &[(&str, &str)])]) -> Vec<u16> {
-    let client = client(false);
-    let mut statuses = Vec::new();
-    for (path, headers) in requests {
-        let url = format!("{}{path}", gateway.url);
-        statuses.push(get(&client, &url, headers).await.status().as_u16());
-    }
-    statuses
 }
 
 #[tokio::test]

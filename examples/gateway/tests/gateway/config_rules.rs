@@ -1,17 +1,7 @@
 //! Rules by host, header and query, exceptions, and the keys that only some requests have.
 
 use super::config::{File, check};
-use super::{Gateway, client, get, refused};
-
-async fn statuses(gateway: &Gateway, requests: &[(&str, &[(&str, &str)])]) -> Vec<u16> {
-    let client = client(false);
-    let mut statuses = Vec::new();
-    for (path, headers) in requests {
-        let url = format!("{}{path}", gateway.url);
-        statuses.push(get(&client, &url, headers).await.status().as_u16());
-    }
-    statuses
-}
+use super::{Gateway, client, get, refused, statuses};
 
 /// A file with a throttle that admits one request.
 fn once(name: &str, lines: &str) -> File {
@@ -101,12 +91,14 @@ fn a_rule_that_contradicts_itself_is_refused_with_its_line() {
         ("headers = { \":authority\" = true }", "is not a header name"),
         ("headers = { host = \"a\" }", "write hosts"),
         ("headers = { x-a = false }", "within not"),
+        ("path = \"/a\", not = { path = \"/a/b\", not = { path = \"/c\" } }", "not has conditions alone"),
+        ("path = \"/a\", not = { path = \"/a/b\", ignore-case = true }", "not has conditions alone"),
         ("headers = { x-a = \" a\" }", "a value that no request has"),
         ("headers = { x-a = \"re:[\" }", "cannot be used"),
         ("query = { \"\" = true }", "the parameter has no name"),
         ("path = \"re:^login\"", "paths begin with a slash"),
         ("not = {}", "not is empty"),
-        ("not = { not = { path = \"/\" } }", "unknown field `not`"),
+        ("not = { not = { path = \"/\" } }", "not has conditions alone"),
         ("methods = [\"GET\"], not = { methods = [\"GET\", \"POST\"] }", "it excludes all that it requires"),
         ("methods = [\"HEAD\"], not = { methods = \"GET\" }", "it excludes all that it requires"),
         ("path = \"/a/b\", not = { path = \"/a\" }", "it excludes all that it requires"),

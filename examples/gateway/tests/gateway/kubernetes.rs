@@ -26,11 +26,9 @@ fn object(kind: &str) -> Value {
 
 #[test]
 fn the_manifests_follow_the_schemas_of_kubernetes() {
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().find(|folder| folder.join("python").exists()).unwrap();
     let (path, text) = manifest();
     let validate = |path: &str| {
-        let mut command = Command::new(target.join("python/bin/kubernetes-validate"));
+        let mut command = Command::new(folder::target().join("python/bin/kubernetes-validate"));
         let output = command.args(["--strict", path]).output().expect("scripts/test gateway installs it");
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };

@@ -90,6 +90,17 @@ async fn get(client: &Http, url: &str, headers: &[(&str, &str)]) -> Response<Inc
     client.request(request.body(Empty::new()).unwrap()).await.unwrap()
 }
 
+/// Returns the statuses of requests to paths with headers.
+async fn statuses(gateway: &Gateway, requests: &[(&str, &[(&str, &str)])]) -> Vec<u16> {
+    let client = client(false);
+    let mut statuses = Vec::new();
+    for (path, headers) in requests {
+        let url = format!("{}{path}", gateway.url);
+        statuses.push(get(&client, &url, headers).await.status().as_u16());
+    }
+    statuses
+}
+
 fn refused(options: &[&str]) -> String {
     let output: Output = Command::new(PROGRAM).args(options).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{options:?}");

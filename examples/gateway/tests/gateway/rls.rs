@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use traffik_test_support::servers::{Envoy, Nginx, until};
+use traffik_test_support::servers::{Envoy, Setup, until};
 
 use super::config::File;
 use super::{Gateway, Http, PROGRAM, Program, client, get};
@@ -42,7 +42,7 @@ impl Service {
 const ENVOY: &str = include_str!("../../setups/envoy/envoy.yaml");
 const LIMITS: &str = include_str!("../../setups/envoy/limits.toml");
 
-fn envoy(service: &Service, upstream: &Nginx, change: impl FnOnce(String) -> String) -> Envoy {
+fn envoy(service: &Service, upstream: &Setup, change: impl FnOnce(String) -> String) -> Envoy {
     let text = ENVOY
         .replace("port_value: 8000", &format!("port_value: {}", upstream.port()))
         .replace("port_value: 8081", &format!("port_value: {}", service.port()))
@@ -51,8 +51,8 @@ fn envoy(service: &Service, upstream: &Nginx, change: impl FnOnce(String) -> Str
     Envoy::start(&change(text))
 }
 
-fn upstream() -> Nginx {
-    Nginx::start("location / { return 200 plain; }")
+fn upstream() -> Setup {
+    Setup::nginx_serving("location / { return 200 plain; }")
 }
 
 async fn status(client: &Http, url: &str) -> u16 {

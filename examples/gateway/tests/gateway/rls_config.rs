@@ -172,7 +172,7 @@ fn wrong_limits_are_refused_with_the_file_and_the_cure() {
     }
     let empty = Directory::new("rls-empty", &[]);
     for (path, expected) in
-        [(empty.path(), ".yaml or .yml"), ("/no/such", "No such file"), ("/dev/zero", "not a regular file")]
+        [(empty.path(), ".yaml or .yml"), ("/no/such", "No such file"), ("/dev/zero", "name a regular file")]
     {
         let error = refused(&["--rls", "127.0.0.1:0", "--rls-config", path]);
         assert!(error.contains(expected) && error.contains(path), "{path}: {error}");

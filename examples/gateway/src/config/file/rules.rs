@@ -35,51 +35,33 @@ struct RuleTable {
     query: BTreeMap<RuleParameter, WantedTable>,
     #[serde(default, rename = "ignore-case", alias = "ignore_case")]
     ignore_case: bool,
-    not: Option<OneOrMore<ExceptionTable>>,
-}
-
-/// A table of `not`, which has the conditions of a rule but no `not` of its own.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExceptionTable {
-    path: Option<OneOrMore<TextValue<PathPattern>>>,
-    methods: Option<OneOrMore<TextValue<RuleMethod>>>,
-    hosts: Option<OneOrMore<TextValue<RuleHost>>>,
-    #[serde(default)]
-    headers: BTreeMap<RuleHeader, WantedTable>,
-    #[serde(default)]
-    query: BTreeMap<RuleParameter, WantedTable>,
+    /// The requests that do not meet the rule; the tables have conditions alone.
+    not: Option<OneOrMore<RuleTable>>,
 }
 
 impl RuleTable {
     /// Returns the rule. Fails if no request can meet it.
-    fn plan(self) -> Result<RulePlan, String> {
-        let ignore_case = self.ignore_case;
-        let conditions = ExceptionTable {
-            path: self.path,
-            methods: self.methods,
-            hosts: self.hosts,
-            headers: self.headers,
-            query: self.query,
-        };
-        let mut plan = conditions.plan(ignore_case);
-        for not in self.not.map_or(Vec::new(), |not| not.0) {
-            let exception = not.plan(ignore_case);
-            let nothing = RulePlan { ignore_case, ..RulePlan::default() };
-            if exception == nothing {
+    fn plan(mut self) -> Result<RulePlan, String> {
+        let (ignore_case, exceptions) = (self.ignore_case, self.not.take());
+        let mut plan = self.conditions();
+        for mut not in exceptions.map_or(Vec::new(), |exceptions| exceptions.0) {
+            if not.not.is_some() || not.ignore_case {
+                return Err(
+                    "not has conditions alone; write ignore-case beside not, and no not within".to_owned()
+                );
+            }
+            not.ignore_case = ignore_case;
+            let exception = not.conditions();
+            if exception == (RulePlan { ignore_case, ..RulePlan::default() }) {
                 return Err("not is empty; write a condition, such as a path".to_owned());
             }
             plan.not.push(exception);
         }
-        match plan.contradiction() {
-            Some(error) => Err(error),
-            None => Ok(plan),
-        }
+        plan.contradiction().map_or(Ok(plan), Err)
     }
-}
 
-impl ExceptionTable {
-    fn plan(self, ignore_case: bool) -> RulePlan {
+    /// Returns the conditions of the table itself.
+    fn conditions(self) -> RulePlan {
         fn texts<T, U>(list: Option<OneOrMore<TextValue<T>>>, get: fn(T) -> U) -> Vec<U> {
             list.map_or(Vec::new(), |list| list.0.into_iter().map(|value| get(value.0)).collect())
         }
@@ -93,7 +75,7 @@ impl ExceptionTable {
                 .filter_map(|(name, wanted)| Some((name.0.parse().ok()?, wanted.0)))
                 .collect(),
             query: self.query.into_iter().map(|(name, wanted)| (name.0, wanted.0)).collect(),
-            ignore_case,
+            ignore_case: self.ignore_case,
             not: Vec::new(),
         }
     }

@@ -56,7 +56,7 @@ pub(super) struct ThrottleTable {
     pub(super) ipv6_prefix: Option<Spanned<u8>>,
     pub(super) domain: Option<String>,
     pub(super) descriptors: Option<Spanned<OneOrMore<EntryTable>>>,
-    pub(super) exempt: Option<OneOrMore<TextValue<Network>>>,
+    pub(super) exempt: Option<OneOrMore<TextValue<ExemptNetwork>>>,
     pub(super) cost: Option<Spanned<NumberOrText<CostSpec>>>,
     #[serde(rename = "cost-header", alias = "cost_header")]
     pub(super) cost_header: Option<TextValue<HeaderName>>,
@@ -77,9 +77,9 @@ pub(super) struct ThrottleTable {
 }
 
 /// A network: an address, or an address and a prefix length.
-pub(super) struct Network(pub(super) String);
+pub(super) struct ExemptNetwork(pub(super) String);
 
-impl FromStr for Network {
+impl FromStr for ExemptNetwork {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
