@@ -1,50 +1,34 @@
-//! The server: accepts connections, routes requests to the throttles or the admin paths, reloads the file,
-//! and drains connections on shutdown.
+//! The start and the end of the server.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join_all};
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch::Sender;
 use traffik::runtime::{Runtime, Tokio};
-use traffik::web::{PeerAddress, ResponseBody};
 
 use crate::admin::page;
-use crate::admin::paths::{self, Audience};
-use crate::auth;
-use crate::config::file;
+use crate::admin::paths::Audience;
 use crate::config::options::Options;
 use crate::gateway::Gateway;
-use crate::limits::plan::ThrottlePlan;
-use crate::observe::counters::{self, COUNTERS, OpenConnection};
+use crate::observe::counters::COUNTERS;
 use crate::observe::{denial_log, log};
-use crate::proxy::target;
-use crate::response::Body;
 use crate::rls::listener;
+use crate::server::accept::accept;
+use crate::server::check::check;
 use crate::server::plan_texts::PlanTexts;
+use crate::server::reload::{contents, watch};
+use crate::server::route::Door;
 use crate::server::signals::{self, on};
-use crate::stores::store::{SharedStore, without_secrets};
+use crate::stores::store::SharedStore;
 
 /// Longest time that shutdown then waits for the stores to close.
 const CLOSE: Duration = Duration::from_secs(1);
-
-/// Longest time that a client may take to send the head of a request.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Interval at which the file is checked for changes.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Serves until SIGTERM or SIGINT. With `--check`, only checks the options.
 ///
@@ -139,168 +123,12 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Prints the throttles of the options, and asks each store to write unless `--offline` is given.
-async fn check(options: &Options, plans: &[ThrottlePlan], gateway: &Gateway) -> Result<(), String> {
-    plans.iter().for_each(|plan| log::print(&plan.to_string()));
-    if let Some(messages) = &gateway.upstream.echo.messages {
-        log::print(messages);
-    }
-    if let Some((method, uri)) = &options.request {
-        let mut request = Request::builder().method(method).uri(uri.clone());
-        if let Some(headers) = request.headers_mut() {
-            headers.extend(options.request_header.iter().cloned().map(|(name, value)| (Some(name), value)));
-        }
-        let peer = PeerAddress::new((options.request_from, 0).into());
-        let request = request.extension(peer).body(()).map_err(|error| format!("--request: {error}"))?;
-        match target::refusal(request.uri()) {
-            Some(reason) => log::print(&format!("400: {reason}")),
-            None => {
-                for control in &*gateway.pipeline.load().controls {
-                    let explained = (control.explain)(request.clone()).await;
-                    log::print(explained.trim_end_matches('\n'));
-                }
-            }
-        }
-    }
-    if !options.offline {
-        let stores = Arc::clone(&gateway.pipeline.load().stores);
-        for store in stores.iter() {
-            let is_on = |plan: &&ThrottlePlan| {
-                plan.storage.url().is_some_and(|url| store.name().starts_with(&without_secrets(url)))
-            };
-            store.ready().await.map_err(|error| {
-                let plan = plans.iter().find(is_on);
-                let setting = plan.map(|plan| format!("{}{}", plan.place, plan.setting("storage")));
-                format!("{} {}: {error}", setting.unwrap_or_default(), store.name())
-            })?;
-        }
-    }
-    Ok(())
-}
-
 /// Binds a listener. Returns it with its address, in which port 0 is replaced by the port that was picked.
 async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
     let on_option = |error| format!("{option} {address}: {error}");
     let listener = TcpListener::bind(address).await.map_err(on_option)?;
     let address = listener.local_addr().map_err(on_option)?;
     Ok((listener, address))
-}
-
-/// The door that a listener belongs to.
-#[derive(Clone, Copy, PartialEq)]
-enum Door {
-    /// The service behind, and the admin paths for this audience.
-    Clients(Audience),
-    /// The admin paths alone.
-    Admin,
-    /// Forward auth.
-    Auth,
-}
-
-/// Accepts connections and serves each in a task, for ever. `end` signals the connections to end.
-async fn accept(listener: &TcpListener, door: Door, gateway: &Arc<Gateway>, end: &Sender<bool>) {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-    server.http2().timer(TokioTimer::new());
-    loop {
-        let Ok((stream, peer)) = listener.accept().await else {
-            // Most likely the process is out of file descriptors; connections that end free some.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
-        // An error means that the client is gone already; reading will fail then.
-        let _ = stream.set_nodelay(true);
-        let (gateway, mut end) = (Arc::clone(gateway), end.subscribe());
-        let open = OpenConnection::new();
-        let service = service_fn(move |request| route(request, peer, door, Arc::clone(&gateway)));
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        Tokio.spawn(async move {
-            let _open = open;
-            let mut connection = pin!(connection);
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    // An error of one connection concerns its client only, who sees it.
-                    if let Err(error) = ended {
-                        tracing::debug!(%peer, "a connection failed: {error}");
-                    }
-                    return;
-                }
-                _ = end.wait_for(|ends| *ends) => connection.as_mut().graceful_shutdown(),
-            }
-            let _ = connection.await;
-        });
-    }
-}
-
-/// Routes a request to the admin paths or to the throttles.
-async fn route(
-    mut request: Request<Incoming>,
-    peer: SocketAddr,
-    door: Door,
-    gateway: Arc<Gateway>,
-) -> Result<Response<ResponseBody<Body>>, Infallible> {
-    let audience = match door {
-        Door::Clients(audience) => audience,
-        Door::Admin => Audience::Everybody,
-        Door::Auth => return Ok(auth::service::answer(request, peer, &gateway).await),
-    };
-    if let (Door::Clients(_), Some(refused)) = (door, target::refused(&request)) {
-        return Ok(refused.map(ResponseBody::from));
-    }
-    if door == Door::Admin || request.uri().path().starts_with(paths::BELOW) {
-        return Ok(paths::answer(&request, peer, audience, &gateway).await.map(ResponseBody::from));
-    }
-    counters::count(&COUNTERS.proxy_requests);
-    request.extensions_mut().insert(PeerAddress::new(peer));
-    let handler = Arc::clone(&gateway.pipeline.load().doors.proxy);
-    handler(request).await
-}
-
-/// The files of throttles, each with its content if it can be read.
-type FileContents = Vec<(PathBuf, Option<Vec<u8>>)>;
-
-/// Reads the files of throttles, to notice a change. What is no whole file counts as not readable.
-fn contents(options: &Options) -> FileContents {
-    let read = |path: PathBuf| (path.clone(), file::bytes(&path).ok());
-    options.files().into_iter().map(read).collect()
-}
-
-/// Reloads the file when it changes and on SIGHUP. If the file has an error, logs it and keeps the throttles.
-async fn watch(
-    options: Options,
-    mut known: FileContents,
-    mut described: PlanTexts,
-    mut hangup: Signal,
-    gateway: Arc<Gateway>,
-) {
-    let (mut looks, mut seen, mut is_forced) = (Tokio.interval(LOOK), known.clone(), false);
-    loop {
-        tokio::select! {
-            () = looks.tick() => {}
-            _ = hangup.recv() => is_forced = true,
-        }
-        let before = std::mem::replace(&mut seen, contents(&options));
-        // A file that changed since the last look may be half written, so it is looked at again.
-        if seen != before || (!is_forced && seen == known) {
-            continue;
-        }
-        (known, is_forced) = (seen.clone(), false);
-        match options.plans().and_then(|plans| Ok((gateway.replace(&plans)?, plans))) {
-            Ok((losses, plans)) => {
-                counters::count(&COUNTERS.reloads);
-                let next = PlanTexts::of(&plans);
-                let changes = next.changes_since(&described);
-                described = next;
-                let words: String = changes.iter().chain(&losses).map(|it| format!("; {it}")).collect();
-                let files: Vec<_> = known.iter().map(|(path, _)| path.display().to_string()).collect();
-                tracing::info!("reloaded {}{words}", files.join(", "));
-            }
-            Err(error) => {
-                counters::count(&COUNTERS.reloads_refused);
-                tracing::error!("{error}\nthe previous configuration stays in use");
-            }
-        }
-    }
 }
 
 /// Publishes a sample to the live page every second.
