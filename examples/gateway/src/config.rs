@@ -3,7 +3,7 @@
 mod auth_options;
 mod envoy_file;
 pub(crate) mod file;
-mod listener_options;
+pub(crate) mod listener_options;
 mod operation_options;
 pub(crate) mod options;
 pub(crate) mod proxy_options;

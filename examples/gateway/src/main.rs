@@ -14,13 +14,15 @@
 //! | [`auth`] | the answers to a proxy that asks whether it may pass a request on |
 //! | [`rls`] | Envoy's rate limit service |
 //! | [`admin`] | the admin paths, their access check, and the live page |
-//! | [`server`], [`response`] | the listeners, and plain responses |
+//! | [`listener`] | the connections: their places, deadlines and TLS |
+//! | [`server`], [`response`] | the start, the end and the way of a request, and plain responses |
 
 mod admin;
 mod auth;
 mod config;
 mod gateway;
 mod limits;
+mod listener;
 mod observe;
 mod proxy;
 mod response;

@@ -3,6 +3,7 @@
 mod connector;
 pub(crate) mod echo;
 pub(crate) mod fields;
+pub(crate) mod received;
 mod streams;
 pub(crate) mod target;
 mod tunnel;

@@ -2,6 +2,6 @@
 
 mod answer;
 mod decide;
-pub(crate) mod listener;
 mod matches;
+pub(crate) mod service;
 mod units;

@@ -1,9 +1,10 @@
-//! The listeners: their start and end, their connections, and the way of a request from there.
+//! The start and the end of the server, the reload of its file, and the way of a request.
 
-mod accept;
 mod check;
+mod file_watch;
+mod listeners;
 mod plan_texts;
 mod reload;
-mod route;
+pub(crate) mod route;
 pub(crate) mod run;
 mod signals;

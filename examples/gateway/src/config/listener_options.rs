@@ -1,10 +1,15 @@
 //! The options of the listener for clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::Args;
+use traffik::web::Networks;
 
 use crate::limits::parameters::PositiveDuration;
+use crate::listener::activity::Patience;
+use crate::listener::slots::Slots;
 
 /// The options of the listener for clients.
 #[derive(Args, Clone)]
@@ -13,10 +18,87 @@ pub(crate) struct ListenerOptions {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = socket)]
     pub(crate) listen: SocketAddr,
 
+    /// Most connections at once, without those of --admin, --auth and --rls. If there are so many, the one
+    /// idle longest makes room for the next; if none is idle, the next is answered 503. The default is what
+    /// the file descriptors of the process suffice for; each connection may need a second one to the
+    /// upstream.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections: Option<NonZeroUsize>,
+
+    /// Most connections at once of one peer (of an IPv6 peer's /64) that is no trusted proxy; four fifths of
+    /// --max-connections by default, so that no single peer takes the places of all others.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_connections_per_peer: Option<NonZeroUsize>,
+
+    /// Longest time until a new connection's first byte, and from the first byte of a request to the end of
+    /// its head. A client that misses it is answered 408, if it has sent anything.
+    #[arg(long, value_name = "TIME", default_value = "10s", allow_hyphen_values = true)]
+    pub(crate) head_timeout: PositiveDuration,
+
+    /// Longest time from a response to the connection's next request. It should be longer than that of a
+    /// load balancer in front.
+    #[arg(long, value_name = "TIME", default_value = "75s", allow_hyphen_values = true)]
+    pub(crate) keep_alive_timeout: PositiveDuration,
+
+    /// Longest time until the client takes the next part of a response. The connection is cut off then.
+    #[arg(long, value_name = "TIME", default_value = "60s", allow_hyphen_values = true)]
+    pub(crate) write_timeout: PositiveDuration,
+
+    /// PEM file with the certificate, then those of its issuers: --listen then speaks TLS. A file that
+    /// changes is read again, and on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of the certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
     /// Longest time that SIGTERM or Ctrl-C waits for requests under way, such as 10s. A second signal ends
     /// the process at once, with status 130 for Ctrl-C and 143 for SIGTERM.
     #[arg(long, value_name = "TIME", default_value = "10s", allow_hyphen_values = true)]
     pub(crate) drain: PositiveDuration,
+}
+
+impl ListenerOptions {
+    /// Returns the files of the certificate and its key, if the listener speaks TLS.
+    pub(crate) fn tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles { cert: self.tls_cert.clone()?, key: self.tls_key.clone()? })
+    }
+
+    /// Returns the time that a client has for each of its parts.
+    pub(crate) const fn patience(&self) -> Patience {
+        Patience { head: self.head_timeout.0, idle: self.keep_alive_timeout.0, write: self.write_timeout.0 }
+    }
+
+    /// Returns the places for connections, of which descriptors suffice for `most`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the options need more descriptors.
+    pub(crate) fn slots(&self, most: usize, trusted: &Networks) -> Result<Slots, String> {
+        let all = self.max_connections.map_or(most, NonZeroUsize::get);
+        if all > most {
+            return Err(format!(
+                "--max-connections {all}: the file descriptors of the process suffice for {most}; raise their \
+                 limit (ulimit -n, LimitNOFILE), or write a smaller number"
+            ));
+        }
+        let of_peer = self.max_connections_per_peer.map_or(all.saturating_sub(all / 5), NonZeroUsize::get);
+        Ok(Slots::new(all, of_peer, trusted.clone()))
+    }
+}
+
+/// The files of a certificate and its key.
+#[derive(Clone)]
+pub(crate) struct TlsFiles {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl TlsFiles {
+    pub(crate) fn paths(&self) -> [PathBuf; 2] {
+        [self.cert.clone(), self.key.clone()]
+    }
 }
 
 /// Parses an address and a port.

@@ -20,6 +20,16 @@ pub(crate) struct GatewayCounters {
     pub(crate) started: f64,
     pub(crate) connections: AtomicU64,
     pub(crate) connections_open: AtomicU64,
+    /// Connections that got no place, of all or of their peer.
+    pub(crate) connections_refused: AtomicU64,
+    pub(crate) connections_refused_of_peer: AtomicU64,
+    /// Connections that were ended: idle ones in favour of others, those whose client was late with a head,
+    /// with a further request or with taking a response, and those that spoke no TLS.
+    pub(crate) connections_evicted: AtomicU64,
+    pub(crate) connections_late: AtomicU64,
+    pub(crate) connections_idle: AtomicU64,
+    pub(crate) connections_stalled: AtomicU64,
+    pub(crate) connections_without_tls: AtomicU64,
     /// Questions to each door.
     pub(crate) proxy_requests: AtomicU64,
     /// Calls of the rate limit service by their result.
@@ -93,6 +103,26 @@ pub(crate) fn add_process(families: &mut Families) {
         "traffik_connections_total",
         "Connections that were accepted.",
         [(vec![], read(&COUNTERS.connections))],
+    );
+    families.counters(
+        "traffik_connections_refused_total",
+        "Connections that got no place, since all or those of the peer had requests under way.",
+        [
+            (vec![("reason", "all")], read(&COUNTERS.connections_refused)),
+            (vec![("reason", "peer")], read(&COUNTERS.connections_refused_of_peer)),
+        ],
+    );
+    let ended = [
+        ("evicted", &COUNTERS.connections_evicted),
+        ("head", &COUNTERS.connections_late),
+        ("idle", &COUNTERS.connections_idle),
+        ("write", &COUNTERS.connections_stalled),
+        ("tls", &COUNTERS.connections_without_tls),
+    ];
+    families.counters(
+        "traffik_connections_ended_total",
+        "Connections that the gateway ended: in favour of a new one, or by a deadline or handshake missed.",
+        ended.map(|(reason, count)| (vec![("reason", reason)], read(count))),
     );
     let results = [&COUNTERS.rls_admitted, &COUNTERS.rls_denied, &COUNTERS.rls_failed];
     let rls = results.map(read).iter().sum();

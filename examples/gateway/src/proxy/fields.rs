@@ -44,7 +44,7 @@ pub(crate) struct IdentityFields {
 impl IdentityFields {
     /// Writes one line of each `X-Forwarded-` field. Appends to those of a trusted proxy; replaces those of
     /// anybody else, and removes all other fields that would tell the upstream about the client.
-    pub(crate) fn write(&self, headers: &mut HeaderMap, peer: IpAddr) {
+    pub(crate) fn write(&self, headers: &mut HeaderMap, peer: IpAddr, scheme: &str) {
         let peer = peer.to_canonical();
         let is_trusted = self.trusted.contains(peer);
         if !is_trusted {
@@ -68,7 +68,7 @@ impl IdentityFields {
             clients.extend(b", ");
         }
         clients.extend(peer.to_string().bytes());
-        let scheme = known(headers, &FORWARDED_PROTO).unwrap_or_else(|| b"http".to_vec());
+        let scheme = known(headers, &FORWARDED_PROTO).unwrap_or_else(|| scheme.as_bytes().to_vec());
         let host = known(headers, &FORWARDED_HOST)
             .or_else(|| headers.get(HOST).map(|host| host.as_bytes().to_vec()));
         let lines = [(FORWARDED_FOR, Some(clients)), (FORWARDED_PROTO, Some(scheme)), (FORWARDED_HOST, host)];

@@ -26,6 +26,7 @@ use super::tunnel::Tunnel;
 use crate::config::options::Options;
 use crate::limits::plan::CommonSettings;
 use crate::proxy::echo::Echo;
+use crate::proxy::received::Received;
 use crate::response::{GatewayResponse, text};
 
 /// Times that a request is sent again on another connection, where that cannot have an effect twice.
@@ -112,7 +113,8 @@ impl Upstream {
         self.identity.remove_hop_by_hop(&mut parts.headers);
         fields::join_cookies(&mut parts.headers);
         if let Some(peer) = parts.extensions.get::<PeerAddress>() {
-            self.identity.write(&mut parts.headers, peer.address().ip());
+            let scheme = parts.extensions.get().map_or("http", |received: &Received| received.scheme());
+            self.identity.write(&mut parts.headers, peer.address().ip(), scheme);
         }
         if let Some(protocol) = protocol {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

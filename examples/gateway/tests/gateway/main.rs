@@ -12,6 +12,7 @@ mod config;
 mod config_reference;
 mod config_replies;
 mod config_rules;
+mod connections;
 mod failure;
 mod fields;
 mod golden;
@@ -32,6 +33,7 @@ mod rls_config;
 mod rls_messages;
 mod rules;
 mod stores;
+mod tls;
 mod upstream;
 mod websocket;
 

@@ -1,0 +1,15 @@
+//! How a request was received, which the upstream is told.
+
+/// How a request was received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    /// Whether by TLS.
+    pub(crate) is_tls: bool,
+}
+
+impl Received {
+    /// Returns the scheme of the request's URL.
+    pub(crate) const fn scheme(self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
+    }
+}
