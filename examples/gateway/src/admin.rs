@@ -1,6 +1,8 @@
 //! The admin paths, and the page.
 
-mod caller;
+pub(crate) mod access;
+pub(crate) mod caller;
 mod metrics;
 pub(crate) mod page;
 pub(crate) mod paths;
+pub(crate) mod token;

@@ -4,7 +4,7 @@ mod auth_options;
 mod envoy_file;
 pub(crate) mod file;
 pub(crate) mod listener_options;
-mod operation_options;
+pub(crate) mod operation_options;
 pub(crate) mod options;
 pub(crate) mod proxy_options;
 mod rls_options;

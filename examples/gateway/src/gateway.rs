@@ -8,6 +8,7 @@ use tokio::sync::watch::Sender;
 use traffik::DeniedKey;
 use traffik::web::Tally;
 
+use crate::admin::access::AdminAccess;
 use crate::config::options::Options;
 use crate::limits::plan::{CommonSettings, ThrottlePlan};
 use crate::observe::events::Events;
@@ -22,6 +23,7 @@ pub(crate) struct Gateway {
     pub(crate) tally: Tally,
     pub(crate) events: Events,
     pub(crate) common: CommonSettings,
+    pub(crate) admin: AdminAccess,
     /// The status of a denial on `--auth`, in place of that of the throttle.
     pub(crate) auth_denied_status: Option<StatusCode>,
     pub(crate) upstream: Upstream,
@@ -50,6 +52,7 @@ impl Gateway {
             tally,
             events: Events::default(),
             common,
+            admin: AdminAccess::new(&options.operation)?,
             auth_denied_status: options.auth.auth_denied_status,
             upstream,
             stores: Mutex::new(stores),

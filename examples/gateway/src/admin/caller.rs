@@ -1,5 +1,5 @@
-//! The access check of the admin paths. It refuses requests that a proxy forwards, and requests of other
-//! sites' pages, which a browser on this machine may send.
+//! The access check of the admin paths. It refuses requests of other sites' pages, which a browser within
+//! reach may send, and on the listener for clients also requests that a proxy forwards.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,7 +7,29 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{Request, Uri};
 
+use crate::limits::request::folded_host;
 use crate::proxy::fields::ADDRESSES;
+
+/// The host of a URL, in one form for all spellings.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum HostName {
+    Address(IpAddr),
+    Name(String),
+}
+
+impl HostName {
+    /// Returns the host of a text without a port.
+    pub(crate) fn of(text: &str) -> Self {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        bare.parse::<IpAddr>().map_or_else(|_| Self::Name(folded_host(text)), Self::from)
+    }
+}
+
+impl From<IpAddr> for HostName {
+    fn from(address: IpAddr) -> Self {
+        Self::Address(address.to_canonical())
+    }
+}
 
 /// Headers that a proxy adds to a forwarded request, beside those that tell the client's address.
 const FORWARDING: [&str; 4] = ["forwarded", "via", "cdn-loop", "cf-ray"];
@@ -22,7 +44,7 @@ pub(crate) fn is_here<B>(request: &Request<B>, peer: SocketAddr) -> bool {
     let headers = request.headers();
     peer.ip().to_canonical().is_loopback()
         && !headers.keys().any(is_forwarding)
-        && calls_this_machine(request.uri(), headers)
+        && calls_only(request.uri(), headers, is_this_machine)
         && headers.get("sec-fetch-site").is_none_or(|site| site != "cross-site")
         && !is_of_another_site(request)
 }
@@ -43,19 +65,31 @@ fn is_forwarding(name: &HeaderName) -> bool {
     name.starts_with("x-forwarded-") || FORWARDING.contains(&name) || ADDRESSES.contains(&name)
 }
 
-/// Reports whether the target and every `Host` line name this machine by `localhost` or a loopback address,
-/// which no DNS answer can change.
-fn calls_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
-    let is_here = |authority: &Authority| {
-        let host = authority.host();
-        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let address = address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
-        address || host.eq_ignore_ascii_case("localhost")
-    };
+/// Reports whether a request calls the gateway by a name that a foreign DNS answer cannot give it: that of
+/// this machine, the address that its connection arrived at, or one of `hosts`.
+///
+/// A site whose name was made to resolve to the gateway has pages that call it by that name.
+pub(crate) fn calls_known_host<B>(request: &Request<B>, local: Option<IpAddr>, hosts: &[HostName]) -> bool {
+    calls_only(request.uri(), request.headers(), |host| {
+        is_this_machine(host) || hosts.contains(host) || local.is_some_and(|it| *host == HostName::from(it))
+    })
+}
+
+/// Reports whether a host is this machine: `localhost` or a loopback address, which no DNS answer can change.
+fn is_this_machine(host: &HostName) -> bool {
+    match host {
+        HostName::Address(address) => address.is_loopback(),
+        HostName::Name(name) => name == "localhost",
+    }
+}
+
+/// Reports whether the target and every `Host` line name a host that passes, and one of them is there.
+fn calls_only(uri: &Uri, headers: &HeaderMap, passes: impl Fn(&HostName) -> bool) -> bool {
     let target = uri.authority().cloned().map(Some);
     let lines = headers.get_all(HOST).iter().map(|line| line.to_str().ok()?.parse::<Authority>().ok());
     let mut called = target.into_iter().chain(lines).peekable();
-    called.peek().is_some() && called.all(|authority| authority.is_some_and(|authority| is_here(&authority)))
+    let passes = |authority: &Authority| passes(&HostName::of(authority.host()));
+    called.peek().is_some() && called.all(|authority| authority.is_some_and(|authority| passes(&authority)))
 }
 
 /// Returns the host that a request calls, from the target or from `Host`.

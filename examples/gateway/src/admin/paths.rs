@@ -1,6 +1,6 @@
 //! The admin paths below `/_traffik/`, which no throttle limits.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -25,7 +25,7 @@ pub(crate) const BELOW: &str = "/_traffik/";
 /// The callers that a listener serves the admin paths to.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Audience {
-    /// Every caller but pages of other sites.
+    /// Every caller that calls the listener by a known host, but pages of other sites.
     Everybody,
     /// Callers on this machine whose requests no proxy forwards.
     ThisMachine,
@@ -36,30 +36,41 @@ pub(crate) enum Audience {
 pub(crate) async fn answer<B>(
     request: &Request<B>,
     peer: SocketAddr,
+    local: Option<IpAddr>,
     audience: Audience,
     gateway: &Gateway,
 ) -> GatewayResponse {
     let not_found = || text(StatusCode::NOT_FOUND, "not found\n");
+    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    let below = request.uri().path().strip_prefix(BELOW);
     match audience {
         Audience::Nobody => return not_found(),
         Audience::ThisMachine if !caller::is_here(request, peer) => return not_found(),
         Audience::Everybody if caller::is_of_another_site(request) => {
-            return text(StatusCode::FORBIDDEN, "pages of other sites have no access\n");
+            return text(StatusCode::FORBIDDEN, OTHER_SITE);
+        }
+        Audience::Everybody if !caller::calls_known_host(request, local, &gateway.admin.hosts) => {
+            return match below {
+                // Probes call the gateway by any name. They get the status alone, which shows nothing.
+                Some(path @ ("health" | "livez" | "readyz")) if reads => {
+                    text(probe(path, gateway).await.status(), "")
+                }
+                _ => text(StatusCode::MISDIRECTED_REQUEST, OTHER_HOST),
+            };
         }
         Audience::ThisMachine | Audience::Everybody => {}
     }
-    let Some(path) = request.uri().path().strip_prefix(BELOW) else { return not_found() };
-    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    let Some(path) = below else { return not_found() };
+    if matches!(path, "denied" | "reset" | "stat")
+        && let Some(refusal) = gateway.admin.refusal(request.headers(), peer.ip())
+    {
+        return refusal;
+    }
     match path {
         "reset" if request.method() == Method::POST => reset(request.uri().query(), gateway).await,
         "reset" => only("POST"),
         _ if !reads => only("GET"),
-        "health" => health(gateway).await,
-        "livez" => text(StatusCode::OK, "alive\n"),
-        "readyz" if *gateway.end.borrow() => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the gateway is shutting down\n")
-        }
-        "readyz" => health(gateway).await,
+        "health" | "livez" | "readyz" => probe(path, gateway).await,
         "metrics" => metrics::answer(gateway).await,
         "denied" => {
             let line = |it: DeniedKey| format!("{}\t{}\n", it.denials, it.name);
@@ -69,6 +80,25 @@ pub(crate) async fn answer<B>(
         "" => page::html(),
         "events" => streamed("text/event-stream", gateway.events.stream()),
         _ => not_found(),
+    }
+}
+
+/// The refusal of a page of another site.
+const OTHER_SITE: &str = "pages of other sites have no access; a proxy in front passes on Host, which --admin-host \
+                          NAME allows\n";
+
+/// The refusal of a host that could belong to another site.
+const OTHER_HOST: &str =
+    "this listener answers to its own address, to localhost, and to each --admin-host NAME\n";
+
+/// Answers the probes of orchestrators.
+async fn probe(path: &str, gateway: &Gateway) -> GatewayResponse {
+    match path {
+        "livez" => text(StatusCode::OK, "alive\n"),
+        "readyz" if *gateway.end.borrow() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the gateway is shutting down\n")
+        }
+        _ => health(gateway).await,
     }
 }
 

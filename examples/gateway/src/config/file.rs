@@ -44,7 +44,7 @@ use crate::limits::plan::{IPV6_PREFIX, MOST_RATES, OnErrorSpec, ThrottlePlan, na
 use crate::limits::responses::CostSpec;
 use crate::limits::rules::RulePlan;
 
-pub(super) mod reading;
+pub(crate) mod reading;
 mod rules;
 mod tables;
 mod values;

@@ -65,7 +65,8 @@ impl Listener {
             let _ = stream.set_nodelay(true);
             let received = Received { is_tls: self.tls.is_some() };
             let (door, gateway) = (self.door.clone(), Arc::clone(gateway));
-            let connection = Connection { peer, activity, door, gateway, received };
+            let local = stream.local_addr().ok().map(|local| local.ip());
+            let connection = Connection { peer, local, activity, door, gateway, received };
             let acceptor = self.tls.as_ref().map(Tls::acceptor);
             Tokio.spawn(connection.serve(server.clone(), stream, acceptor, slot, end.subscribe()));
         }

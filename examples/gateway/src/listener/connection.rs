@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its end.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,8 @@ impl HttpServer {
 /// A connection that has a place.
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
+    /// The address that the client has connected to.
+    pub(crate) local: Option<IpAddr>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) door: Door,
     pub(crate) gateway: Arc<Gateway>,
@@ -185,7 +187,8 @@ async fn answer(
 ) -> Result<Response<NotedBody<ResponseBody<Body>>>, Infallible> {
     let mut exchange = connection.activity.begin();
     request.extensions_mut().insert(connection.received);
-    let response = route(request, connection.peer, &connection.door, &connection.gateway).await;
+    let Connection { peer, local, door, gateway, .. } = &*connection;
+    let response = route(request, *peer, *local, door, gateway).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         exchange.never_ends();
     }

@@ -1,6 +1,6 @@
 //! The door that a request comes through, and its way from there.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -35,13 +35,14 @@ pub(crate) enum Door {
 pub(crate) async fn route(
     mut request: Request<Incoming>,
     peer: SocketAddr,
+    local: Option<IpAddr>,
     door: &Door,
     gateway: &Arc<Gateway>,
 ) -> Response<ResponseBody<Body>> {
     let audience = match door {
         Door::Clients(audience) => *audience,
         Door::Admin => {
-            return paths::answer(&request, peer, Audience::Everybody, gateway).await.map(From::from);
+            return paths::answer(&request, peer, local, Audience::Everybody, gateway).await.map(From::from);
         }
         Door::Auth => return auth::service::answer(request, peer, gateway).await,
         Door::RateLimits(routes) => return rls::service::answer(routes, request).await,
@@ -50,7 +51,7 @@ pub(crate) async fn route(
         return refused.map(ResponseBody::from);
     }
     if request.uri().path().starts_with(paths::BELOW) {
-        return paths::answer(&request, peer, audience, gateway).await.map(ResponseBody::from);
+        return paths::answer(&request, peer, local, audience, gateway).await.map(ResponseBody::from);
     }
     counters::count(&COUNTERS.proxy_requests);
     request.extensions_mut().insert(PeerAddress::new(peer));

@@ -11,6 +11,7 @@ use tokio::sync::watch::Sender;
 use traffik::runtime::{Runtime, Tokio};
 
 use crate::admin::page;
+use crate::admin::token::TokenCheck;
 use crate::config::listener_options::TlsFiles;
 use crate::config::options::Options;
 use crate::gateway::Gateway;
@@ -57,6 +58,9 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     }
     if let Some(tls) = listeners.clients.tls.clone() {
         Tokio.spawn(reload::certificate(tls, certificate));
+    }
+    if gateway.admin.token.is_some() {
+        Tokio.spawn(TokenCheck::reload_on(on(SignalKind::hangup())?, Arc::clone(&gateway)));
     }
     Tokio.spawn(sample(Arc::clone(&gateway)));
 

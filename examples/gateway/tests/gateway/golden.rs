@@ -185,14 +185,17 @@ fn golden_admin() {
         record.ask(&admin, path, &[]);
     }
     let reset = "/_traffik/reset?key=127.0.0.1";
-    for origin in ["https://evil.example", "null", "https://admin.example"] {
+    for origin in ["https://evil.example", "null", "https://admin.example", "https://localhost"] {
+        // A browser sends the host of the page.
+        let host =
+            origin.strip_prefix("https://").filter(|host| *host == "localhost").unwrap_or("admin.example");
         let options = [
             "--request",
             "POST",
             "--header",
             &format!("origin: {origin}"),
             "--header",
-            "host: admin.example",
+            &format!("host: {host}"),
         ];
         record.ask(&admin, reset, &options);
     }

@@ -7,6 +7,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod admin;
 mod auth;
 mod config;
 mod config_reference;

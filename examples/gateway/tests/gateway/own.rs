@@ -1,13 +1,11 @@
 //! The admin paths: statistics, reset, metrics, health, and a separate listener.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use serde_json::Value;
 
-use super::{Gateway, PROGRAM, Program, client, curl, get};
+use super::admin::with_admin;
+use super::{Gateway, client, curl, get};
 
 pub(crate) async fn body(gateway: &Gateway, path: &str) -> String {
     let response = get(&client(false), &format!("{}/_traffik/{path}", gateway.url), &[]).await;
@@ -121,13 +119,7 @@ async fn it_is_ready_as_long_as_its_store_answers() {
 
 #[tokio::test]
 async fn its_own_paths_can_have_a_listener_of_their_own() {
-    let mut command = Command::new(PROGRAM);
-    command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).stdout(Stdio::piped());
-    let mut process = command.spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.as_mut().unwrap()).lines();
-    let url = lines.next().unwrap().unwrap().strip_prefix("listening on ").unwrap().to_owned();
-    let admin = lines.next().unwrap().unwrap().strip_prefix("admin paths on ").unwrap().to_owned();
-    let gateway = Gateway(Program { process, url });
+    let (gateway, admin) = with_admin("127.0.0.1:0", &[]);
     let client = client(false);
     let status = async |url: &str, path: &str, headers: &[(&str, &str)]| {
         get(&client, &format!("{url}{path}"), headers).await.status().as_u16()
@@ -135,19 +127,6 @@ async fn its_own_paths_can_have_a_listener_of_their_own() {
     assert_eq!(status(&gateway.url, "/_traffik/health", &[]).await, 404);
     assert_eq!(status(&admin, "/_traffik/health", &[("x-forwarded-for", "192.0.2.1")]).await, 200);
     assert_eq!([status(&admin, "/", &[]).await, status(&gateway.url, "/", &[]).await], [404, 200]);
-    // Any host name is served, but no page of another site.
-    assert_eq!(status(&admin, "/_traffik/health", &[("host", "admin.example")]).await, 200);
-    let reset = format!("{admin}/_traffik/reset?key=127.0.0.1");
-    for (expected, origin, host) in [
-        (200, admin.as_str(), admin.strip_prefix("http://").unwrap()),
-        (200, "https://admin.example", "admin.example"),
-        (403, "https://evil.example", "admin.example"),
-        (403, "null", "admin.example"),
-    ] {
-        let request = Request::post(&reset).header("origin", origin).header("host", host);
-        let reply = client.request(request.body(Empty::new()).unwrap()).await.unwrap();
-        assert_eq!(reply.status(), expected, "{origin} {host}");
-    }
 }
 
 /// Returns the status of a request by curl with these options.

@@ -22,7 +22,7 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     if let Some(kind) = kind_of(&before) {
         return Err(format!("the path names {kind}; name a regular file"));
     }
-    let too_large = || "the file is larger than 64 MiB; a file of throttles is smaller".to_owned();
+    let too_large = || "the file is larger than 64 MiB; name a smaller one".to_owned();
     if before.len() > LARGEST {
         return Err(too_large());
     }
