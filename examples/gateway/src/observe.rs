@@ -6,5 +6,7 @@ pub(crate) mod denial_log;
 pub(crate) mod denied_clients;
 pub(crate) mod events;
 pub(crate) mod families;
+mod hour;
 mod line_queue;
 pub(crate) mod log;
+mod totals;

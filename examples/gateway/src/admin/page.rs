@@ -1,57 +1,41 @@
-//! The live page of admitted and denied requests.
+//! The live page: a document, its script and its style.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 
-use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
-use serde_json::{Value, json};
-use traffik::Origin;
-use traffik::web::RequestOutcome;
-
-use crate::gateway::Gateway;
 use crate::response::{GatewayResponse, typed};
-use crate::stores::store::SharedStore;
 
-/// Number of the most denied clients that the page shows.
-const TOP: usize = 10;
+/// The page loads its own script and style, and asks its own gateway, and nothing else. No name of a client
+/// can become a part of it: text that is no part of these files is no script and no style.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types 'none'",
+);
 
-/// Returns the page: one file without external resources.
-pub(crate) fn html() -> GatewayResponse {
-    const PAGE: &str = include_str!("page.html");
-    // The page loads nothing but its own events, so an injected name of a client can load nothing either.
-    const POLICY: HeaderValue = HeaderValue::from_static(
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:",
-    );
-    let mut reply = typed("text/html; charset=utf-8", PAGE);
+/// Returns the document.
+pub(crate) fn document() -> GatewayResponse {
+    file("text/html; charset=utf-8", include_str!("page.html"))
+}
+
+/// Returns the script.
+pub(crate) fn script() -> GatewayResponse {
+    file("text/javascript; charset=utf-8", include_str!("page.js"))
+}
+
+/// Returns the style.
+pub(crate) fn style() -> GatewayResponse {
+    file("text/css; charset=utf-8", include_str!("page.css"))
+}
+
+fn file(kind: &'static str, content: &'static str) -> GatewayResponse {
+    let mut reply = as_declared(typed(kind, content));
     reply.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     reply
 }
 
-/// Returns the totals so far as one line of JSON, the data of an event.
-pub(crate) fn sample(gateway: &Gateway) -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let pipeline = gateway.pipeline.load();
-    let throttle = |uid: &str| {
-        let sum = |results: &[RequestOutcome]| {
-            results.iter().map(|result| gateway.tally.count(uid, *result)).sum::<u64>()
-        };
-        json!({
-            "uid": uid,
-            "admitted": sum(&[RequestOutcome::Allowed, RequestOutcome::Delayed]),
-            "denied": sum(&[RequestOutcome::Denied, RequestOutcome::Never]),
-            "would_deny": sum(&[RequestOutcome::WouldDeny]),
-            "failed": sum(&[RequestOutcome::Failed]),
-            "fallback": gateway.tally.decisions(uid, Origin::Fallback),
-            "open": gateway.tally.decisions(uid, Origin::DegradedOpen),
-        })
-    };
-    let throttles: Vec<_> = pipeline.controls.iter().map(|control| throttle(&control.uid)).collect();
-    let top = gateway.denied_most().into_iter().take(TOP);
-    let top: Vec<_> = top.map(|it| json!({ "name": it.name, "denials": it.denials })).collect();
-    pipeline.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
-    // `tally_corrupt` first: the errors below include the corrupt values that the stores have found.
-    let errors: Value = gateway.tally.errors().filter(|(_, count)| *count > 0).collect();
-    let store = |it: &SharedStore| json!({ "name": it.name(), "state": it.state_name() });
-    let stores: Vec<_> = pipeline.stores.iter().map(store).collect();
-    json!({ "at": seconds, "throttles": throttles, "top": top, "errors": errors, "stores": stores })
-        .to_string()
+/// Keeps browsers from taking a reply for another type than it declares, such as the name of a client for a
+/// page.
+pub(crate) fn as_declared(mut reply: GatewayResponse) -> GatewayResponse {
+    reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    reply
 }

@@ -74,10 +74,13 @@ pub(crate) async fn answer<B>(
         "metrics" => metrics::answer(gateway).await,
         "denied" => {
             let line = |it: DeniedKey| format!("{}\t{}\n", it.denials, it.name);
-            text(StatusCode::OK, gateway.denied_most().into_iter().map(line).collect::<String>())
+            let lines: String = gateway.denied_most().into_iter().map(line).collect();
+            page::as_declared(typed("text/plain; charset=utf-8", lines))
         }
         "stat" => stat(request.uri().query(), gateway).await,
-        "" => page::html(),
+        "" => page::document(),
+        "page.js" => page::script(),
+        "page.css" => page::style(),
         "events" => streamed("text/event-stream", gateway.events.stream()),
         _ => not_found(),
     }
@@ -155,7 +158,7 @@ async fn stat(query: Option<&str>, gateway: &Gateway) -> GatewayResponse {
         });
     }
     let body = json!({ "key": decoded(key), "throttles": throttles });
-    let mut reply = typed("application/json", format!("{body:#}\n"));
+    let mut reply = page::as_declared(typed("application/json", format!("{body:#}\n")));
     *reply.status_mut() = match (known, failed) {
         (false, _) => StatusCode::BAD_REQUEST,
         (true, true) => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,64 +1,78 @@
-//! The server-sent events of the live page: every stream gets the samples of the last five minutes, then each
-//! new one.
+//! The server-sent events of the live page: every stream gets the last hour, then a sample each second.
 
-use std::collections::VecDeque;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::stream::unfold;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use serde_json::{Value, json};
 use tokio::sync::watch::Sender;
 
+use crate::gateway::Gateway;
+use crate::observe::hour::{Hour, TICKS};
 use crate::response::Body;
+use crate::stores::store::SharedStore;
 
-/// Number of samples kept: one a second for five minutes.
-const KEPT: usize = 300;
-
-/// The samples, published to all open streams.
+/// The hour and the last sample, published to all open streams.
 #[derive(Default)]
-pub(crate) struct Events(Sender<SampleLog>);
+pub(crate) struct Events(Sender<Live>);
 
-/// The last samples, oldest first, of one line each.
+/// The state of the live page.
 #[derive(Default)]
-struct SampleLog {
-    samples: VecDeque<String>,
-    /// Number of all samples so far. A stream has missed `number - seen` of them.
+struct Live {
+    hour: Hour,
+    /// The last sample, one line.
+    sample: String,
+    /// The number of the last sample, from 1.
     number: u64,
     stopped: bool,
 }
 
 impl Events {
-    /// Publishes a sample to all open streams.
-    pub(crate) fn tick(&self, sample: String) {
-        self.0.send_modify(|log| {
-            if log.samples.len() == KEPT {
-                log.samples.pop_front();
-            }
-            log.samples.push_back(sample);
-            log.number += 1;
+    /// Takes a sample and publishes it to all open streams. Samples name no clients, since a browser cannot
+    /// send a token with its request for events.
+    pub(crate) fn tick(&self, gateway: &Gateway) {
+        let pipeline = gateway.pipeline.load();
+        pipeline.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
+        // `tally_corrupt` first: the errors include the corrupt values that the stores have found.
+        let errors: Value = gateway.tally.errors().filter(|(_, count)| *count > 0).collect();
+        let stores: Vec<_> = pipeline.stores.iter().map(SharedStore::json).collect();
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        self.0.send_modify(|live| {
+            live.number += 1;
+            live.hour.tick(live.number, &pipeline.controls, &gateway.tally);
+            let sample = json!({
+                "at": seconds,
+                "number": live.number,
+                "throttles": live.hour.sample(live.number),
+                "others": live.hour.others(),
+                "errors": errors,
+                "stores": stores,
+            });
+            live.sample = sample.to_string();
         });
     }
 
     /// Ends all streams.
     pub(crate) fn stop(&self) {
-        self.0.send_modify(|log| log.stopped = true);
+        self.0.send_modify(|live| live.stopped = true);
     }
 
-    /// Returns a stream of events that begins with the samples kept. It waits for the next sample, until
-    /// `stop`.
+    /// Returns a stream of events that begins with the hour. It waits for the next sample, until `stop`.
     pub(crate) fn stream(&self) -> Body {
         let frames = unfold((self.0.subscribe(), 0), |(mut events, seen)| async move {
-            // `log` holds the channel's read lock, so no sample comes in while the frames are written.
-            let log = events.wait_for(|log| log.stopped || log.number != seen).await.ok()?;
-            if log.stopped {
+            // `live` holds the channel's read lock, so no sample comes in while the frame is written.
+            let live = events.wait_for(|live| live.stopped || live.number != seen).await.ok()?;
+            if live.stopped {
                 return None;
             }
-            // A slow client gets all samples that it missed and that are kept, in one frame.
-            let missed = usize::try_from(log.number - seen).unwrap_or(KEPT);
-            let new = log.samples.iter().skip(log.samples.len().saturating_sub(missed));
-            let frames: String = new.map(|sample| format!("data: {sample}\n\n")).collect();
-            let seen = log.number;
-            drop(log);
-            Some((Ok(Frame::data(frames.into())), (events, seen)))
+            // A slow client misses samples. Only if one of them ended a point does it need the hour again.
+            let is_behind = seen == 0 || (live.number - 1) / TICKS > seen / TICKS;
+            let hour = is_behind.then(|| format!("event: hour\ndata: {}\n\n", live.hour.json(live.number)));
+            let frame = format!("{}data: {}\n\n", hour.unwrap_or_default(), live.sample);
+            let seen = live.number;
+            drop(live);
+            Some((Ok(Frame::data(frame.into())), (events, seen)))
         });
         StreamBody::new(frames).boxed_unsync()
     }

@@ -10,7 +10,6 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::watch::Sender;
 use traffik::runtime::{Runtime, Tokio};
 
-use crate::admin::page;
 use crate::admin::token::TokenCheck;
 use crate::config::listener_options::TlsFiles;
 use crate::config::options::Options;
@@ -115,7 +114,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
 async fn sample(gateway: Arc<Gateway>) {
     let mut seconds = Tokio.interval(Duration::from_secs(1));
     loop {
-        gateway.events.tick(page::sample(&gateway));
+        gateway.events.tick(&gateway);
         denial_log::tick();
         seconds.tick().await;
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use traffik::layer::{Breaker, BreakerState, CallCounters, CircuitBreaker, Failover, Instrumented};
 use traffik::storage::{AsyncStorage, BackendError, ErrorKind, Local, WhenFull};
 use traffik::strategy::CapacityError;
@@ -248,6 +249,21 @@ impl SharedStore {
     /// Returns the servers, each with the cause of its present fault.
     pub(crate) fn faults(&self) -> Vec<(Arc<str>, Option<BackendError>)> {
         self.store.faults()
+    }
+
+    /// Returns the state of the store and of each of its servers, for the live page.
+    pub(crate) fn json(&self) -> Value {
+        let nodes = self.breaker.nodes();
+        let node = |(server, fault): &(Arc<str>, Option<BackendError>)| {
+            let state = nodes.iter().find(|(node, ..)| node.as_ref() == Some(server));
+            json!({
+                "name": **server,
+                "state": state.map_or(self.state_name(), |(_, state, _)| state_name(*state)),
+                "fault": fault.as_ref().map(BackendError::to_string),
+            })
+        };
+        let nodes: Vec<_> = self.faults().iter().map(node).collect();
+        json!({ "name": self.name(), "state": self.state_name(), "nodes": nodes })
     }
 
     /// Reports whether no server is left, once `ready` has failed: the store has only one server, or all have

@@ -67,7 +67,7 @@ fn the_admin_listener_answers_to_its_own_names_alone() {
         // The outer address is that of another connection.
         for host in ["evil.example", "localhost.evil.example", "203.0.113.7", "gateway.example.evil.example"]
         {
-            for path in ["", "metrics", "events", "denied", "stat?key=127.0.0.1", "none"] {
+            for path in ["", "metrics", "events", "denied", "stat?key=127.0.0.1", "page.js", "none"] {
                 let (status, body) = to(&format!("{url}{path}"), host);
                 assert_eq!(status, 421, "{http} {host} {path}");
                 assert!(body.contains("--admin-host NAME"), "{body}");
@@ -148,7 +148,7 @@ async fn counts_of_clients_need_the_token_on_both_listeners() {
             assert!(wrong.contains("www-authenticate: Bearer error=\"invalid_token\"\r\n"), "{wrong}");
         }
         assert_eq!(status().await, 429, "nothing was reset");
-        for path in ["", "health", "livez", "readyz", "metrics"] {
+        for path in ["", "page.js", "page.css", "health", "livez", "readyz", "metrics"] {
             assert_eq!(ask(&format!("{url}/_traffik/{path}"), &[]).0, 200, "{path}");
         }
         let lower = format!("authorization: bearer  {SECRET} ");
