@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod caller;
+mod denied;
 mod metrics;
 pub(crate) mod page;
 pub(crate) mod paths;

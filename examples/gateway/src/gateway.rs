@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use http::StatusCode;
 use tokio::sync::watch::Sender;
-use traffik::DeniedKey;
 use traffik::web::Tally;
 
 use crate::admin::access::AdminAccess;
@@ -15,7 +14,7 @@ use crate::observe::events::Events;
 use crate::proxy::echo::Echo;
 use crate::proxy::upstream::Upstream;
 use crate::stores::store::Stores;
-use crate::throttles::pipeline::{Pipeline, PipelineBuilder, ThrottleControl};
+use crate::throttles::pipeline::{Pipeline, PipelineBuilder};
 
 /// The state that all requests share.
 pub(crate) struct Gateway {
@@ -77,18 +76,5 @@ impl Gateway {
         // Requests under way finish with the pipeline that they loaded.
         self.pipeline.store(Arc::new(pipeline));
         Ok(losses)
-    }
-
-    /// Returns the clients of all throttles with the most denials, most first.
-    pub(crate) fn denied_most(&self) -> Vec<DeniedKey> {
-        let pipeline = self.pipeline.load();
-        let most = |control: &ThrottleControl| {
-            let mut most = control.denials.most();
-            most.iter_mut().for_each(|it| it.name = format!("{} {}", it.name, control.uid));
-            most
-        };
-        let mut all: Vec<_> = pipeline.controls.iter().flat_map(most).collect();
-        all.sort_by_key(|it| std::cmp::Reverse(it.denials));
-        all
     }
 }

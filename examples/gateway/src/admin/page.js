@@ -83,8 +83,8 @@ function latency(points) {
   });
   path(svg, "mean", shape);
   const last = points.findLast((point) => point[4]);
-  const words = last && `a check took ${duration(last[3])} on average, 99 % at most ${duration(last[4])}`;
-  figure.append(svg, make("figcaption", words || "no checks in the last hour"));
+  const words = last && `the last hour; a check took ${duration(last[3])} on average, 99 % at most ${duration(last[4])}`;
+  figure.append(svg, make("figcaption", words || "the last hour; no checks"));
   return figure;
 }
 
@@ -243,7 +243,7 @@ async function reset() {
   say(`reset the counts of ${key}`);
 }
 
-// A token is read as ASCII by the gateway, and `fetch` takes no other in a header.
+// `fetch` fails for a token that no header can hold, and while the gateway is away.
 const attempt = (action) => action().catch((error) => say(error.message));
 
 byId("ask").addEventListener("submit", (event) => {

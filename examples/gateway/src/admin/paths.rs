@@ -7,11 +7,12 @@ use futures_util::future::join_all;
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
+use traffik::Label;
 use traffik::runtime::{Runtime, Tokio};
 use traffik::strategy::{StatValue, StatsSnapshot};
-use traffik::{DeniedKey, Label};
 
 use crate::admin::caller;
+use crate::admin::denied;
 use crate::admin::metrics;
 use crate::admin::page;
 use crate::gateway::Gateway;
@@ -72,11 +73,7 @@ pub(crate) async fn answer<B>(
         _ if !reads => only("GET"),
         "health" | "livez" | "readyz" => probe(path, gateway).await,
         "metrics" => metrics::answer(gateway).await,
-        "denied" => {
-            let line = |it: DeniedKey| format!("{}\t{}\n", it.denials, it.name);
-            let lines: String = gateway.denied_most().into_iter().map(line).collect();
-            page::as_declared(typed("text/plain; charset=utf-8", lines))
-        }
+        "denied" => denied::answer(gateway).await,
         "stat" => stat(request.uri().query(), gateway).await,
         "" => page::document(),
         "page.js" => page::script(),

@@ -1,6 +1,6 @@
 //! Counts the clients that a throttle denies most, by name, on any storage.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use traffik::storage::Storage;
 use traffik::web::{Event, Observe, RequestOutcome};
@@ -14,19 +14,16 @@ const LISTED: usize = 20;
 
 /// The observer that counts a throttle's denials by client. Its memory is bounded, however many clients there
 /// are.
-#[derive(Clone)]
-pub(crate) struct DeniedClients(Arc<Memory<FixedWindow>>);
-
-impl Default for DeniedClients {
-    fn default() -> Self {
-        Self(Arc::new(Memory::builder().capacity(1).track_denied_keys(TRACKED).build()))
-    }
-}
+///
+/// The names take about 100 kB, so there is no memory before the first denial: of ten thousand throttles,
+/// most deny nobody.
+#[derive(Clone, Default)]
+pub(crate) struct DeniedClients(Arc<OnceLock<Memory<FixedWindow>>>);
 
 impl DeniedClients {
     /// Returns the clients with the most denials, most first.
     pub(crate) fn most(&self) -> Vec<DeniedKey> {
-        self.0.denied(LISTED)
+        self.0.get().map(|names| names.denied(LISTED)).unwrap_or_default()
     }
 }
 
@@ -37,7 +34,9 @@ impl Observe for DeniedClients {
         {
             // A memory counts denials by key. A hit of cost 2 on a limit of 1 is always denied, so this
             // counts the client and leaves no state.
-            let _ = self.0.apply_now(&FixedWindow::new(rate!("1/s")), client, &Op::Check(Hit::new(2)));
+            let names =
+                self.0.get_or_init(|| Memory::builder().capacity(1).track_denied_keys(TRACKED).build());
+            let _ = names.apply_now(&FixedWindow::new(rate!("1/s")), client, &Op::Check(Hit::new(2)));
         }
     }
 }

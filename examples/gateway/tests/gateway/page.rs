@@ -98,6 +98,7 @@ async fn the_page_tells_when_the_store_fails() {
         browser.ask("[...document.querySelector('#nodes tbody tr').cells].map((it) => it.textContent)");
     assert_eq!(node[0], redis.url(), "{node}");
     assert!(node[2].as_str().unwrap().contains(&redis.address().to_string()), "{node}");
+    assert_eq!(browser.ask("document.querySelectorAll('[data-uid=gateway] svg path.failed').length"), 1);
     let failures = "document.querySelector('[data-uid=gateway] p')?.textContent";
     assert_eq!(browser.ask(failures), "1 failed because of the store");
 }
