@@ -210,13 +210,17 @@ async function ask(what, method = "GET") {
   return { ok: reply.ok, text };
 }
 
+// Times are seconds since 1970, which no count of a window comes near.
+const isTime = (name, value) => value > 1.5e9 && value < 4e9 && /start|end|last|until|at$|time/.test(name);
+const atTime = (seconds) => new Date(1000 * seconds).toLocaleString();
+
 function showFigures(reply) {
   const known = reply.throttles.filter((it) => it.policies);
   const parts = known.slice(0, SHOWN).flatMap(({ throttle, policies }) => policies.flatMap(({ policy, figures }) => {
     const list = make("dl");
     list.dataset.throttle = throttle;
     for (const [name, value] of Object.entries(figures)) {
-      const figure = make("dd", value === null ? "none" : String(value));
+      const figure = make("dd", value === null ? "none" : isTime(name, value) ? atTime(value) : String(value));
       figure.dataset.figure = name;
       list.append(make("dt", name.replaceAll("_", " ")), figure);
     }

@@ -47,6 +47,7 @@ impl Hour {
         let is_point = number.is_multiple_of(TICKS);
         for track in &mut self.tracks {
             track.now = Totals::of(&track.uid, tally);
+            // A point begins where the one before ended, so no request is in two of them or in none.
             if is_point {
                 // Room for one more than the hour would double the memory.
                 if track.points.len() == POINTS {
@@ -143,8 +144,10 @@ impl Uses {
         }
         let each = controls.len().div_ceil(TICKS as usize);
         for (control, it) in controls.iter().zip(&mut self.last).skip(self.next).take(each) {
+            // One lookup finds all checks of a throttle; its counts by outcome would take seven.
             let total = tally.check_times(&control.uid).iter().map(|(_, count)| count).sum::<u64>();
             let more = total.saturating_sub(it.total.unwrap_or(total));
+            // An eighth each ten seconds: a burst fades within a minute or two, and a steady throttle stays.
             *it = Use { total: Some(total), recent: it.recent - it.recent / 8 + more };
         }
         self.next = if self.next + each < controls.len() { self.next + each } else { 0 };

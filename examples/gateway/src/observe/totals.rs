@@ -65,14 +65,17 @@ impl Point {
     /// Returns the change from one time to a later one.
     pub(super) fn between(before: &Totals, after: &Totals) -> Self {
         let count = |before: u64, after: u64| u32::try_from(after.saturating_sub(before)).unwrap_or(u32::MAX);
+        // The last bound of the histogram is `Duration::MAX`, for which the page writes "more than 1 s".
         let nanoseconds = |time: Duration| u32::try_from(time.as_nanos()).unwrap_or(u32::MAX);
         // A throttle without a request has an empty histogram.
+        // Requests go on while counts are read, so a difference may lag, but is never negative.
         let known = before.checks.iter().map(|(_, count)| *count).chain(std::iter::repeat(0));
         let spans = after.checks.iter().zip(known);
         let spans: Vec<_> =
             spans.map(|((bound, count), known)| (*bound, count.saturating_sub(known))).collect();
         let checks: u64 = spans.iter().map(|(_, count)| count).sum();
         let took = after.check_time.saturating_sub(before.check_time);
+        // took / checks, which a while of no more than ten seconds keeps far below the maximum of its type.
         let mean = u32::try_from(checks).ok().filter(|checks| *checks > 0).map(|checks| took / checks);
         let mut so_far = 0;
         let is_enough = |(_, count): &&(Duration, u64)| {

@@ -3,13 +3,17 @@
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use traffik_test_support::folder;
+use traffik_test_support::servers::{free_port, until};
 
 use super::config::File;
 use super::heard::{heard, record};
 use super::{Gateway, PROGRAM, Program, client, curl, get, refused};
 
-/// Starts a gateway with a listener for the admin paths at `address`. Returns it with the URL of that listener.
+/// Starts a gateway with a listener for the admin paths at `address`. Returns it and that listener's URL.
 pub(super) fn with_admin(address: &str, options: &[&str]) -> (Gateway, String) {
     let mut command = Command::new(PROGRAM);
     command.args(["--listen", "127.0.0.1:0", "--admin", address, "--log-level", "warn"]).args(options);
@@ -98,6 +102,47 @@ fn the_admin_listener_answers_to_its_own_names_alone() {
     let nameless = ["--http1.0", "--header", "Host:"];
     let status = |path: &str| ask(&format!("{url}{path}"), &nameless).0;
     assert_eq!([status("readyz"), status("metrics")], [200, 421], "HAProxy probes without a host by default");
+}
+
+/// A program that ends when dropped, and with this one.
+struct Watcher(Child);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A real Prometheus reads the metrics by the gateway's addresses and by `localhost` without an option.
+#[test]
+fn prometheus_reads_the_metrics() {
+    let (_gateway, admin) = with_admin("0.0.0.0:0", &[]);
+    let port = admin.rsplit_once(':').unwrap().1;
+    let hosts = [outer_address().to_string(), "127.0.0.1".to_owned(), "localhost".to_owned()];
+    let targets = hosts.map(|host| format!("'{host}:{port}'")).join(", ");
+    let config = File::new(
+        "prometheus",
+        &format!(
+            "scrape_configs:\n- job_name: gateway\n  scrape_interval: 1s\n  metrics_path: /_traffik/metrics\n  \
+             static_configs:\n  - targets: [{targets}]\n"
+        ),
+    );
+    let (own, data) = (free_port(), folder::temporary().join(format!("prometheus-{}", std::process::id())));
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", "prometheus", "--config.file", config.path()]);
+    command.arg(format!("--web.listen-address=127.0.0.1:{own}"));
+    command.arg(format!("--storage.tsdb.path={}", data.display()));
+    let watcher = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let watcher = Watcher(watcher.expect("scripts/install promtool=prometheus setpriv=util-linux"));
+    // The connection is refused until Prometheus listens.
+    let query = format!("http://127.0.0.1:{own}/api/v1/query?query=sum(up)%2Bsum(traffik_build_info)");
+    until(Duration::from_secs(30), "three targets are up", || {
+        let output = Command::new("curl").args(["--silent", "--max-time", "5", &query]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().contains(",\"6\"]")
+    });
+    drop(watcher);
+    std::fs::remove_dir_all(data).unwrap();
 }
 
 #[test]
