@@ -5,6 +5,6 @@ pub(crate) mod activity;
 mod body;
 mod connection;
 pub(crate) mod file_limit;
-pub(crate) mod slots;
+pub(crate) mod places;
 mod stream;
 pub(crate) mod tls;

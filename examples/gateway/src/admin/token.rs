@@ -10,13 +10,11 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHE
 use http::{Response, StatusCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::signal::unix::Signal;
 use traffik::storage::Storage;
 use traffik::web::{Identity, Peer};
 use traffik::{FixedWindow, Hit, Memory, Op, rate};
 
 use crate::config::file::reading;
-use crate::gateway::Gateway;
 use crate::limits::plan::IPV6_PREFIX;
 use crate::response::{GatewayResponse, text};
 
@@ -99,18 +97,14 @@ impl TokenCheck {
         }
     }
 
-    /// Reads the token again on each SIGHUP. A file without a token leaves the token before in use.
-    pub(crate) async fn reload_on(mut hangup: Signal, gateway: Arc<Gateway>) {
-        let Some(check) = &gateway.admin.token else { return };
-        while hangup.recv().await.is_some() {
-            match token(&check.path) {
-                Ok(token) => {
-                    check.token.store(Arc::new(token));
-                    tracing::info!("read the token of {} again", check.path.display());
-                }
-                Err(error) => tracing::error!("{error}\nthe previous token stays in use"),
-            }
-        }
+    /// Reads the token again.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file has no token; the token before then stays in use.
+    pub(crate) fn reload(&self) -> Result<(), String> {
+        self.token.store(Arc::new(token(&self.path)?));
+        Ok(())
     }
 }
 

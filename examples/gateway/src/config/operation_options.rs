@@ -32,7 +32,7 @@ pub(crate) struct OperationOptions {
     pub(crate) admin_host: Vec<HostName>,
 
     /// File whose first line is a token of at least 16 characters, such as openssl rand -hex 32 prints. Read
-    /// again on SIGHUP.
+    /// again when it changes and on SIGHUP.
     ///
     /// /_traffik/stat, denied and reset, which show or change the counts of clients, then need the header
     /// Authorization: Bearer TOKEN, on --admin and on --listen; all others get 401. The page asks for it.

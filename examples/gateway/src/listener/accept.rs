@@ -10,9 +10,9 @@ use tokio::time::sleep;
 use traffik::runtime::{Runtime, Tokio};
 
 use crate::gateway::Gateway;
-use crate::listener::activity::Patience;
-use crate::listener::connection::{Connection, HttpServer};
-use crate::listener::slots::{Full, Slots};
+use crate::listener::activity::ClientDeadlines;
+use crate::listener::connection::{ClientConnection, HttpServer};
+use crate::listener::places::{Full, Places};
 use crate::listener::tls::Tls;
 use crate::observe::counters::{self, COUNTERS};
 use crate::proxy::received::Received;
@@ -26,35 +26,35 @@ const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n
     content-type: text/plain\r\ncontent-length: 38\r\n\r\nthe gateway has no place for this now\n";
 
 /// A bound socket, and what serves its connections.
-pub(crate) struct Listener {
+pub(crate) struct DoorListener {
     pub(crate) socket: TcpListener,
     pub(crate) address: SocketAddr,
     pub(crate) door: Door,
-    pub(crate) slots: Slots,
-    pub(crate) patience: Patience,
+    pub(crate) places: Places,
+    pub(crate) deadlines: ClientDeadlines,
     pub(crate) tls: Option<Tls>,
 }
 
-impl Listener {
+impl DoorListener {
     /// Accepts connections and serves each in a task, for ever. `end` signals the connections to end.
     pub(crate) async fn accept(&self, gateway: &Arc<Gateway>, end: &Sender<bool>) {
-        let server = HttpServer::new(&self.door, self.patience);
+        let server = HttpServer::new(&self.door, self.deadlines);
         loop {
             let Ok((stream, peer)) = self.socket.accept().await else {
                 // Most likely the process is out of file descriptors; connections that end free some.
-                self.slots.make_room();
+                self.places.make_room();
                 sleep(Duration::from_millis(10)).await;
                 continue;
             };
-            let mut place = self.slots.take(peer.ip());
+            let mut place = self.places.take(peer.ip());
             for _ in 0..TURNS {
                 if !matches!(place, Err(Full::Closing)) {
                     break;
                 }
                 sleep(Duration::from_millis(1)).await;
-                place = self.slots.take(peer.ip());
+                place = self.places.take(peer.ip());
             }
-            let (slot, activity) = match place {
+            let (place, activity) = match place {
                 Ok(place) => place,
                 Err(full) => {
                     self.refuse(&stream, peer, full);
@@ -66,9 +66,9 @@ impl Listener {
             let received = Received { is_tls: self.tls.is_some() };
             let (door, gateway) = (self.door.clone(), Arc::clone(gateway));
             let local = stream.local_addr().ok().map(|local| local.ip());
-            let connection = Connection { peer, local, activity, door, gateway, received };
+            let connection = ClientConnection { peer, local, activity, door, gateway, received };
             let acceptor = self.tls.as_ref().map(Tls::acceptor);
-            Tokio.spawn(connection.serve(server.clone(), stream, acceptor, slot, end.subscribe()));
+            Tokio.spawn(connection.serve(server.clone(), stream, acceptor, place, end.subscribe()));
         }
     }
 
@@ -80,7 +80,7 @@ impl Listener {
         });
         tracing::debug!(%peer, "a connection got no place: {full:?}");
         if self.tls.is_none() {
-            // Whoever cannot take it is cut off without it.
+            // A client that cannot take it at once gets nothing.
             let _ = stream.try_write(NO_PLACE);
         }
     }

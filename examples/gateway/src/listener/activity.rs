@@ -14,7 +14,7 @@ const TELLING: usize = 3;
 
 /// The time that a client has for each of its parts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct ClientDeadlines {
     /// From the connection to the first byte, and from there to the end of the head.
     pub(crate) head: Duration,
     /// From a response to the next request.
@@ -25,7 +25,7 @@ pub(crate) struct Patience {
 
 /// The verdict on a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum DeadlineVerdict {
     /// The client has until then at least.
     Wait(Instant),
     /// The client has not sent the whole head of a request in time.
@@ -38,12 +38,12 @@ pub(crate) enum Verdict {
 
 /// The state of a connection, which its stream, its requests and its responses note.
 pub(crate) struct Activity {
-    state: Mutex<State>,
-    /// Told when the connection is to end to make room for another.
+    state: Mutex<ConnectionState>,
+    /// Notified when the connection is to end to make room for another.
     pub(crate) evicted: Notify,
 }
 
-struct State {
+struct ConnectionState {
     /// Requests whose response has not ended yet.
     requests: u32,
     /// Responses of which the client has a part that it has not taken yet.
@@ -66,7 +66,7 @@ struct State {
 impl Activity {
     pub(crate) fn new() -> Arc<Self> {
         let now = Instant::now();
-        let state = State {
+        let state = ConnectionState {
             requests: 0,
             untaken: 0,
             taken: now,
@@ -87,6 +87,7 @@ impl Activity {
         for (byte, expected) in bytes.iter().zip(HTTP2.iter().skip(state.received)) {
             state.speaks_http2 &= byte == expected;
         }
+        // Bytes of a body come while its request is under way, and belong to no head.
         state.received = state.received.saturating_add(bytes.len()).min(HTTP2.len());
         if state.requests == 0 && state.head.is_none() && !bytes.is_empty() {
             state.head = Some(Instant::now());
@@ -103,22 +104,23 @@ impl Activity {
     }
 
     /// Returns the verdict on the connection.
-    pub(crate) fn verdict(&self, now: Instant, patience: &Patience) -> Verdict {
+    pub(crate) fn verdict(&self, now: Instant, deadlines: &ClientDeadlines) -> DeadlineVerdict {
         let state = self.state();
         let (deadline, missed) = match () {
-            () if state.untaken > 0 => (state.taken + patience.write, Verdict::Stalled),
+            () if state.untaken > 0 => (state.taken + deadlines.write, DeadlineVerdict::Stalled),
             // The upstream is to act, which has deadlines of its own. Whatever comes next begins later.
-            () if state.requests > 0 => (now + patience.shortest(), Verdict::Idle),
+            () if state.requests > 0 => (now + deadlines.shortest(), DeadlineVerdict::Idle),
             () => match state.head {
                 // Frames of HTTP/2 come without a request, too.
                 Some(head) if !state.is_http2() || state.received < HTTP2.len() => {
-                    (head + patience.head, Verdict::LateHead)
+                    (head + deadlines.head, DeadlineVerdict::LateHead)
                 }
-                None if !state.has_asked => (state.since + patience.head, Verdict::LateHead),
-                _ => (state.since + patience.idle, Verdict::Idle),
+                // A client connects to ask at once; a browser soon makes a spare connection again.
+                None if !state.has_asked => (state.since + deadlines.head, DeadlineVerdict::LateHead),
+                _ => (state.since + deadlines.idle, DeadlineVerdict::Idle),
             },
         };
-        if now >= deadline { missed } else { Verdict::Wait(deadline.min(now + patience.shortest())) }
+        if now >= deadline { missed } else { DeadlineVerdict::Wait(deadline.min(now + deadlines.shortest())) }
     }
 
     /// Lets the stream end at the next read.
@@ -126,7 +128,8 @@ impl Activity {
         self.state().is_late = true;
     }
 
-    /// Reports whether the client was late, and whether it is to be told so: it has sent a part of a head.
+    /// Returns whether a client that was late gets a response: it has sent a part of a head. `None` if it was
+    /// not late.
     pub(crate) fn is_late(&self) -> Option<bool> {
         let state = self.state();
         state.is_late.then(|| state.head.is_some() && !state.is_http2())
@@ -150,24 +153,24 @@ impl Activity {
         self.evicted.notify_one();
     }
 
-    /// Reports whether the end of the connection can be told to the client: it has asked before.
+    /// Reports whether the client has sent a request.
     pub(crate) fn has_asked(&self) -> bool {
         self.state().has_asked
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         // Each change is whole when the lock is freed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ConnectionState {
     fn is_http2(&self) -> bool {
         self.speaks_http2 && self.received >= TELLING
     }
 }
 
-impl Patience {
+impl ClientDeadlines {
     /// Returns the time after which a deadline may be missed that has not begun yet.
     pub(crate) fn shortest(&self) -> Duration {
         self.head.min(self.idle).min(self.write)
@@ -202,6 +205,7 @@ impl Exchange {
             return;
         }
         let mut state = self.activity.state();
+        // Of several responses, one that moves shows that the client still reads.
         state.taken = Instant::now();
         match (self.is_untaken, is_untaken) {
             (false, true) => state.untaken = state.untaken.saturating_add(1),
@@ -214,6 +218,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        // A part that was never taken must not count against the requests of the same connection.
         self.was_taken();
         if self.is_endless {
             return;

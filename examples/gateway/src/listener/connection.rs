@@ -20,9 +20,9 @@ use traffik::runtime::{Runtime, Tokio};
 use traffik::web::ResponseBody;
 
 use crate::gateway::Gateway;
-use crate::listener::activity::{Activity, Patience, Verdict};
+use crate::listener::activity::{Activity, ClientDeadlines, DeadlineVerdict};
 use crate::listener::body::NotedBody;
-use crate::listener::slots::Slot;
+use crate::listener::places::Place;
 use crate::listener::stream::NotedStream;
 use crate::observe::counters::{self, COUNTERS, OpenConnection};
 use crate::proxy::received::Received;
@@ -48,11 +48,11 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::fro
 #[derive(Clone)]
 pub(crate) struct HttpServer {
     builder: Arc<auto::Builder<TokioExecutor>>,
-    patience: Patience,
+    deadlines: ClientDeadlines,
 }
 
 impl HttpServer {
-    pub(crate) fn new(door: &Door, patience: Patience) -> Self {
+    pub(crate) fn new(door: &Door, deadlines: ClientDeadlines) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // The connection has a deadline for each head, which a timer of its own would only repeat.
         builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
@@ -64,12 +64,12 @@ impl HttpServer {
         if matches!(door, Door::RateLimits(_)) {
             builder = builder.http2_only();
         }
-        Self { builder: Arc::new(builder), patience }
+        Self { builder: Arc::new(builder), deadlines }
     }
 }
 
 /// A connection that has a place.
-pub(crate) struct Connection {
+pub(crate) struct ClientConnection {
     pub(crate) peer: SocketAddr,
     /// The address that the client has connected to.
     pub(crate) local: Option<IpAddr>,
@@ -79,30 +79,30 @@ pub(crate) struct Connection {
     pub(crate) received: Received,
 }
 
-impl Connection {
+impl ClientConnection {
     /// Serves the connection until it ends.
     ///
-    /// Waits as long as the client has patience for, and for requests under way. A dropped future cuts off
+    /// Waits as long as the client has deadlines for, and for requests under way. A dropped future cuts off
     /// the connection.
     pub(crate) async fn serve(
         self,
         server: HttpServer,
         stream: TcpStream,
         acceptor: Option<TlsAcceptor>,
-        slot: Slot,
+        place: Place,
         end: Receiver<bool>,
     ) {
         let _open = OpenConnection::new();
         let Some(acceptor) = acceptor else {
-            return self.exchange(server, stream, slot, end).await;
+            return self.exchange(server, stream, place, end).await;
         };
-        let accepted = Tokio.timeout(server.patience.head, acceptor.accept(stream));
+        let accepted = Tokio.timeout(server.deadlines.head, acceptor.accept(stream));
         let accepted = tokio::select! {
             accepted = accepted => accepted,
             () = self.activity.evicted.notified() => return counters::count(&COUNTERS.connections_evicted),
         };
         match accepted {
-            Ok(Ok(stream)) => self.exchange(server, stream, slot, end).await,
+            Ok(Ok(stream)) => self.exchange(server, stream, place, end).await,
             Ok(Err(error)) => {
                 counters::count(&COUNTERS.connections_without_tls);
                 tracing::debug!(peer = %self.peer, "a handshake of TLS failed: {error}");
@@ -115,17 +115,17 @@ impl Connection {
         self,
         server: HttpServer,
         stream: S,
-        slot: Slot,
+        place: Place,
         mut end: Receiver<bool>,
     ) {
         let this = Arc::new(self);
         let (peer, activity) = (this.peer, &this.activity);
-        let stream = TokioIo::new(NotedStream::new(stream, Arc::clone(activity), slot));
+        let stream = TokioIo::new(NotedStream::new(stream, Arc::clone(activity), place));
         let asked = Arc::clone(&this);
         let service = service_fn(move |request| answer(Arc::clone(&asked), request));
         let connection = server.builder.serve_connection_with_upgrades(stream, service);
-        let (mut connection, patience) = (pin!(connection), &server.patience);
-        let mut timer = pin!(sleep_until(Instant::now() + patience.shortest()));
+        let (mut connection, deadlines) = (pin!(connection), &server.deadlines);
+        let mut timer = pin!(sleep_until(Instant::now() + deadlines.shortest()));
         let (mut is_draining, mut is_ending) = (false, false);
         loop {
             tokio::select! {
@@ -150,27 +150,27 @@ impl Connection {
                     timer.as_mut().reset(Instant::now() + GRACE);
                 }
                 () = timer.as_mut() => {
-                    let verdict = activity.verdict(Instant::now(), patience);
+                    let verdict = activity.verdict(Instant::now(), deadlines);
                     let counter = match verdict {
-                        Verdict::Stalled => &COUNTERS.connections_stalled,
+                        DeadlineVerdict::Stalled => &COUNTERS.connections_stalled,
                         // A request may have come while the connection was asked to end; it is answered.
                         _ if is_ending && activity.is_idle() => return,
                         _ if is_ending => {
                             timer.as_mut().reset(Instant::now() + GRACE);
                             continue;
                         }
-                        Verdict::Wait(until) => {
+                        DeadlineVerdict::Wait(until) => {
                             timer.as_mut().reset(until);
                             continue;
                         }
-                        Verdict::LateHead => &COUNTERS.connections_late,
-                        Verdict::Idle => &COUNTERS.connections_idle,
+                        DeadlineVerdict::LateHead => &COUNTERS.connections_late,
+                        DeadlineVerdict::Idle => &COUNTERS.connections_idle,
                     };
                     counters::count(counter);
                     tracing::debug!(%peer, "a connection is ended: {verdict:?}");
                     match verdict {
-                        Verdict::Stalled => return,
-                        Verdict::LateHead => activity.end_late(),
+                        DeadlineVerdict::Stalled => return,
+                        DeadlineVerdict::LateHead => activity.end_late(),
                         _ => connection.as_mut().graceful_shutdown(),
                     }
                     is_ending = true;
@@ -182,12 +182,12 @@ impl Connection {
 }
 
 async fn answer(
-    connection: Arc<Connection>,
+    connection: Arc<ClientConnection>,
     mut request: Request<Incoming>,
 ) -> Result<Response<NotedBody<ResponseBody<Body>>>, Infallible> {
     let mut exchange = connection.activity.begin();
     request.extensions_mut().insert(connection.received);
-    let Connection { peer, local, door, gateway, .. } = &*connection;
+    let ClientConnection { peer, local, door, gateway, .. } = &*connection;
     let response = route(request, *peer, *local, door, gateway).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         exchange.never_ends();

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::listener::activity::Activity;
-use crate::listener::slots::Slot;
+use crate::listener::places::Place;
 
 /// The response to a head that did not end in time.
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -20,12 +20,12 @@ pub(crate) struct NotedStream<S> {
     /// Whether the client has been told that it was late.
     has_told: bool,
     /// Held by the stream, which lives longer than the HTTP connection if that is upgraded.
-    _slot: Slot,
+    _place: Place,
 }
 
 impl<S> NotedStream<S> {
-    pub(crate) const fn new(inner: S, activity: Arc<Activity>, slot: Slot) -> Self {
-        Self { inner, activity, has_told: false, _slot: slot }
+    pub(crate) const fn new(inner: S, activity: Arc<Activity>, place: Place) -> Self {
+        Self { inner, activity, has_told: false, _place: place }
     }
 }
 
@@ -40,12 +40,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for NotedStream<S> {
             self.activity.read(buffer.filled().get(before..).unwrap_or_default());
             return Poll::Ready(read);
         }
+        // Late clients are looked at last: what has come by now is a head in time.
         let Some(is_told) = self.activity.is_late() else { return Poll::Pending };
         if is_told && !self.has_told {
-            // Whoever cannot even take this is cut off without it.
+            // A client that cannot take even this at once gets nothing.
             let _ = Pin::new(&mut self.inner).poll_write(context, LATE);
             let _ = Pin::new(&mut self.inner).poll_flush(context);
         }
+        // Nothing read is the end of the stream, which hyper asks for again and again.
         self.has_told = true;
         Poll::Ready(Ok(()))
     }

@@ -112,6 +112,7 @@ pub(crate) fn add_process(families: &mut Families) {
             (vec![("reason", "peer")], read(&COUNTERS.connections_refused_of_peer)),
         ],
     );
+    // A connection that ended by itself is in none of these.
     let ended = [
         ("evicted", &COUNTERS.connections_evicted),
         ("head", &COUNTERS.connections_late),

@@ -1,6 +1,6 @@
-//! How a request was received, which the upstream is told.
+//! The way in which the gateway received a request, for the upstream.
 
-/// How a request was received.
+/// The way in which the gateway received a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received {
     /// Whether by TLS.

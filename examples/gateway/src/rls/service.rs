@@ -50,7 +50,7 @@ impl RateLimitService for Limits {
     }
 }
 
-/// Returns the services of the door. Their health is told to be ill once the gateway drains.
+/// Returns the services of the door. Their health is NOT_SERVING once the gateway drains.
 pub(crate) async fn routes(gateway: &Arc<Gateway>) -> Routes {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RateLimitServiceServer<Limits>>().await;

@@ -10,10 +10,10 @@ use traffik::web::Networks;
 use crate::admin::paths::Audience;
 use crate::config::options::Options;
 use crate::gateway::Gateway;
-use crate::listener::accept::Listener;
-use crate::listener::activity::Patience;
+use crate::listener::accept::DoorListener;
+use crate::listener::activity::ClientDeadlines;
 use crate::listener::file_limit;
-use crate::listener::slots::Slots;
+use crate::listener::places::Places;
 use crate::listener::tls::Tls;
 use crate::observe::log;
 use crate::rls;
@@ -27,10 +27,10 @@ const QUIET: Duration = Duration::from_secs(3600);
 
 /// The listeners, of which only that of clients has to be.
 pub(super) struct Listeners {
-    pub(super) clients: Listener,
-    pub(super) admin: Option<Listener>,
-    pub(super) auth: Option<Listener>,
-    pub(super) rls: Option<Listener>,
+    pub(super) clients: DoorListener,
+    pub(super) admin: Option<DoorListener>,
+    pub(super) auth: Option<DoorListener>,
+    pub(super) rls: Option<DoorListener>,
 }
 
 impl Listeners {
@@ -41,29 +41,30 @@ impl Listeners {
     /// Fails with the option whose address cannot be bound, or whose file cannot be read.
     pub(super) async fn bind(options: &Options, gateway: &Arc<Gateway>) -> Result<Self, String> {
         let most = file_limit::connections(file_limit::raise());
-        let (patience, trusted) = (options.listener.patience(), &gateway.common.trusted);
+        let (deadlines, trusted) = (options.listener.deadlines(), &gateway.common.trusted);
         let tls = options.listener.tls().map(Tls::new).transpose()?;
         let audience = match options.operation.admin {
             Some(_) => Audience::Nobody,
             None => Audience::ThisMachine,
         };
-        let slots = options.listener.slots(most, trusted)?;
+        let places = options.listener.places(most, trusted)?;
         let clients =
-            bind("--listen", options.listener.listen, Door::Clients(audience), slots, patience, tls).await?;
-        let open = async |option, address: Option<SocketAddr>, door, most, patience| match address {
+            bind("--listen", options.listener.listen, Door::Clients(audience), places, deadlines, tls)
+                .await?;
+        let open = async |option, address: Option<SocketAddr>, door, most, deadlines| match address {
             Some(address) => {
-                // Whoever is let in here is one of few.
-                let slots = Slots::new(most, most, Networks::default());
-                bind(option, address, door, slots, patience, None).await.map(Some)
+                // These doors are for few peers, such as one proxy, so a share for each would only limit it.
+                let places = Places::new(most, most, Networks::default());
+                bind(option, address, door, places, deadlines, None).await.map(Some)
             }
             None => Ok(None),
         };
-        let admin = open("--admin", options.operation.admin, Door::Admin, ADMINS, patience).await?;
+        let admin = open("--admin", options.operation.admin, Door::Admin, ADMINS, deadlines).await?;
         let most = most.div_ceil(2);
-        let auth = open("--auth", options.auth.auth, Door::Auth, most, patience).await?;
-        let patience = Patience { idle: QUIET, ..patience };
+        let auth = open("--auth", options.auth.auth, Door::Auth, most, deadlines).await?;
+        let deadlines = ClientDeadlines { idle: QUIET, ..deadlines };
         let routes = Door::RateLimits(rls::service::routes(gateway).await);
-        let rls = open("--rls", options.rls.rls, routes, most, patience).await?;
+        let rls = open("--rls", options.rls.rls, routes, most, deadlines).await?;
         Ok(Self { clients, admin, auth, rls })
     }
 
@@ -90,12 +91,12 @@ async fn bind(
     option: &str,
     address: SocketAddr,
     door: Door,
-    slots: Slots,
-    patience: Patience,
+    places: Places,
+    deadlines: ClientDeadlines,
     tls: Option<Tls>,
-) -> Result<Listener, String> {
+) -> Result<DoorListener, String> {
     let on_option = |error| format!("{option} {address}: {error}");
     let socket = TcpListener::bind(address).await.map_err(on_option)?;
     let address = socket.local_addr().map_err(on_option)?;
-    Ok(Listener { socket, address, door, slots, patience, tls })
+    Ok(DoorListener { socket, address, door, places, deadlines, tls })
 }

@@ -1,11 +1,10 @@
-//! The reload of the throttles and of the certificate.
+//! The reload of the throttles and of the secrets.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::options::Options;
 use crate::gateway::Gateway;
-use crate::listener::tls::Tls;
 use crate::observe::counters::{self, COUNTERS};
 use crate::server::file_watch::FileWatch;
 use crate::server::plan_texts::PlanTexts;
@@ -37,13 +36,17 @@ pub(super) async fn throttles(
     }
 }
 
-/// Reloads the certificate when its files change. If one has an error, logs it and keeps the certificate.
-pub(super) async fn certificate(tls: Tls, mut watch: FileWatch<impl Fn() -> Vec<PathBuf>>) {
+/// Reads a secret again when its files change. If one has an error, logs it and keeps the secret.
+pub(super) async fn secret(
+    name: &str,
+    read: impl Fn() -> Result<(), String>,
+    mut watch: FileWatch<impl Fn() -> Vec<PathBuf>>,
+) {
     loop {
         watch.changed().await;
-        match tls.reload() {
-            Ok(()) => tracing::info!("the certificate was read again"),
-            Err(error) => tracing::error!("{error}\nthe previous certificate stays in use"),
+        match read() {
+            Ok(()) => tracing::info!("the {name} was read again"),
+            Err(error) => tracing::error!("{error}\nthe previous {name} stays in use"),
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let watch = FileWatch::new(move || files.files())?;
     let files = options.listener.tls();
     let certificate = FileWatch::new(move || files.iter().flat_map(TlsFiles::paths).collect())?;
+    let files: Vec<_> = options.operation.admin_token_file.iter().cloned().collect();
+    let token = FileWatch::new(move || files.clone())?;
     let plans = options.plans()?;
     let gateway = Arc::new(Gateway::new(&options, &plans)?);
     if options.check {
@@ -56,10 +58,12 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         Tokio.spawn(reload::throttles(options, watch, described, Arc::clone(&gateway)));
     }
     if let Some(tls) = listeners.clients.tls.clone() {
-        Tokio.spawn(reload::certificate(tls, certificate));
+        Tokio.spawn(reload::secret("certificate", move || tls.reload(), certificate));
     }
     if gateway.admin.token.is_some() {
-        Tokio.spawn(TokenCheck::reload_on(on(SignalKind::hangup())?, Arc::clone(&gateway)));
+        let gateway = Arc::clone(&gateway);
+        let read = move || gateway.admin.token.as_ref().map_or(Ok(()), TokenCheck::reload);
+        Tokio.spawn(reload::secret("token", read, token));
     }
     Tokio.spawn(sample(Arc::clone(&gateway)));
 

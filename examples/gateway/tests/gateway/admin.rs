@@ -263,7 +263,7 @@ fn a_new_token_is_read_on_sighup() {
     file.write("another-token-of-mine\n");
     gateway.signal("HUP");
     log.line("everybody on this machine can read the token");
-    log.line("read the token of ");
+    log.line("the token was read again");
     assert_eq!([with(SECRET), with("another-token-of-mine")], [401, 200]);
 }
 

@@ -90,7 +90,7 @@ fn a_connection_without_a_further_request_is_closed() {
     assert_eq!(ended(&gateway, "idle"), 1);
 }
 
-/// HTTP/2 is told by GOAWAY, so that no request is lost.
+/// On HTTP/2 the gateway sends GOAWAY, so that no request is lost.
 #[tokio::test]
 async fn an_idle_connection_of_http2_is_closed_in_order() {
     let gateway = Gateway::start(&["--keep-alive-timeout", "200ms", "--rate", "100/s"]);

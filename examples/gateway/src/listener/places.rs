@@ -8,21 +8,21 @@ use traffik::web::Networks;
 
 use crate::listener::activity::Activity;
 
-/// Most connections that were asked to end and have not ended yet. They have descriptors beside the places.
+/// Most connections that were asked to end and have not ended yet. They have descriptors beside the table.
 const CLOSING: usize = 64;
 
 /// The places of a listener.
 #[derive(Clone)]
-pub(crate) struct Slots {
-    places: Arc<Mutex<Places>>,
+pub(crate) struct Places {
+    table: Arc<Mutex<PlaceTable>>,
     most: usize,
     most_of_peer: usize,
-    /// Peers that stand for many clients, and may have as many connections as there are places.
+    /// Peers that stand for many clients, and may have as many connections as there are table.
     shared: Networks,
 }
 
 #[derive(Default)]
-struct Places {
+struct PlaceTable {
     next: u64,
     taken: HashMap<u64, Taken>,
     /// Connections of each peer, without those that are closing.
@@ -47,9 +47,9 @@ pub(crate) enum Full {
     Closing,
 }
 
-impl Slots {
+impl Places {
     pub(crate) fn new(most: usize, most_of_peer: usize, shared: Networks) -> Self {
-        Self { places: Arc::default(), most, most_of_peer, shared }
+        Self { table: Arc::default(), most, most_of_peer, shared }
     }
 
     /// Takes a place. If there is none, asks the connection to end that has been idle longest.
@@ -57,43 +57,45 @@ impl Slots {
     /// # Errors
     ///
     /// Fails if no connection is idle.
-    pub(crate) fn take(&self, peer: IpAddr) -> Result<(Slot, Arc<Activity>), Full> {
-        let mut places = self.places();
-        if places.closing >= CLOSING {
+    pub(crate) fn take(&self, peer: IpAddr) -> Result<(Place, Arc<Activity>), Full> {
+        let mut table = self.table();
+        if table.closing >= CLOSING {
             return Err(Full::Closing);
         }
         let host = host_of(peer);
-        let of_peer = places.of_peers.get(&host).copied().unwrap_or_default();
+        let of_peer = table.of_peers.get(&host).copied().unwrap_or_default();
         if of_peer >= self.most_of_peer && !self.shared.contains(peer.to_canonical()) {
-            places.evict(Some(host)).then_some(()).ok_or(Full::Peer)?;
-        } else if places.taken.len().saturating_sub(places.closing) >= self.most {
-            places.evict(None).then_some(()).ok_or(Full::All)?;
+            table.evict(Some(host)).then_some(()).ok_or(Full::Peer)?;
+        } else if table.taken.len().saturating_sub(table.closing) >= self.most {
+            table.evict(None).then_some(()).ok_or(Full::All)?;
         }
-        let (activity, number) = (Activity::new(), places.next);
-        places.next = places.next.wrapping_add(1);
+        // Numbers return after 2^64 connections, so no live one is ever replaced.
+        let (activity, number) = (Activity::new(), table.next);
+        table.next = table.next.wrapping_add(1);
         let taken = Taken { peer: host, activity: Arc::clone(&activity), is_closing: false };
-        places.taken.insert(number, taken);
-        let of_peer = places.of_peers.entry(host).or_default();
+        table.taken.insert(number, taken);
+        let of_peer = table.of_peers.entry(host).or_default();
         *of_peer = of_peer.saturating_add(1);
-        Ok((Slot { places: Arc::clone(&self.places), number }, activity))
+        Ok((Place { table: Arc::clone(&self.table), number }, activity))
     }
 
     /// Asks the connection to end that has been idle longest, if there is one.
     pub(crate) fn make_room(&self) {
-        let mut places = self.places();
-        if places.closing < CLOSING {
-            places.evict(None);
+        let mut table = self.table();
+        if table.closing < CLOSING {
+            table.evict(None);
         }
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        lock(&self.places)
+    fn table(&self) -> MutexGuard<'_, PlaceTable> {
+        lock(&self.table)
     }
 }
 
-impl Places {
+impl PlaceTable {
     /// Asks an idle connection to end, of one peer or of all. Returns whether there is one.
     fn evict(&mut self, of: Option<IpAddr>) -> bool {
+        // A look at each connection takes microseconds, less than the handshake of the new one.
         let candidates = self.taken.values_mut().filter(|it| of.is_none_or(|peer| it.peer == peer));
         let ranked = candidates.filter_map(|it| Some((it.activity.rank()?, it)));
         let Some((_, evicted)) = ranked.min_by_key(|(rank, _)| *rank) else { return false };
@@ -101,6 +103,7 @@ impl Places {
         evicted.is_closing = true;
         let peer = evicted.peer;
         self.closing = self.closing.saturating_add(1);
+        // It no longer counts for its peer either, so a peer that comes again at once gets the place.
         self.forget(peer);
         true
     }
@@ -109,6 +112,7 @@ impl Places {
     fn forget(&mut self, peer: IpAddr) {
         if let Some(count) = self.of_peers.get_mut(&peer) {
             *count = count.saturating_sub(1);
+            // Else every address that ever came would stay in memory.
             if *count == 0 {
                 self.of_peers.remove(&peer);
             }
@@ -117,25 +121,25 @@ impl Places {
 }
 
 /// The place of a connection, free once dropped.
-pub(crate) struct Slot {
-    places: Arc<Mutex<Places>>,
+pub(crate) struct Place {
+    table: Arc<Mutex<PlaceTable>>,
     number: u64,
 }
 
-impl Drop for Slot {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut places = lock(&self.places);
-        match places.taken.remove(&self.number) {
-            Some(Taken { is_closing: true, .. }) => places.closing = places.closing.saturating_sub(1),
-            Some(Taken { peer, .. }) => places.forget(peer),
+        let mut table = lock(&self.table);
+        match table.taken.remove(&self.number) {
+            Some(Taken { is_closing: true, .. }) => table.closing = table.closing.saturating_sub(1),
+            Some(Taken { peer, .. }) => table.forget(peer),
             None => {}
         }
     }
 }
 
-fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
+fn lock(table: &Mutex<PlaceTable>) -> MutexGuard<'_, PlaceTable> {
     // Each change is whole when the lock is freed.
-    places.lock().unwrap_or_else(PoisonError::into_inner)
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the host of a peer; those of one IPv6 /64 are one, which a single client can have.
