@@ -96,6 +96,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "KEY", default_value = "peer", conflicts_with = "config")]
     pub(crate) key: Vec<KeySpec>,
 
+    /// Length of the prefix, 1 to 128, by which IPv6 addresses are counted: a single client often has a whole
+    /// /64, and some have a /56 or a /48.
+    #[arg(long, value_name = "BITS", default_value_t = IPV6_PREFIX, conflicts_with = "config")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=128))]
+    pub(crate) ipv6_prefix: u8,
+
     /// Network whose clients are not limited, such as 10.0.0.0/8; may be given several times.
     ///
     /// Behind a trusted proxy, the client's address is read from the header that --key names, else from
@@ -269,7 +275,7 @@ impl Options {
             strategy: self.strategy.clone(),
             storage: self.storage.clone(),
             keys: self.key.clone(),
-            ipv6_prefix: IPV6_PREFIX,
+            ipv6_prefix: self.ipv6_prefix,
             exempt: Networks::default(),
             cost: 1,
             cost_header: self.cost_header.clone(),

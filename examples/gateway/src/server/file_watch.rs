@@ -12,8 +12,8 @@ use crate::server::signals::on;
 /// Interval at which files are checked for changes.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Files, each with its content if it can be read.
-type FileContents = Vec<(PathBuf, Option<Vec<u8>>)>;
+/// Files, each with its content, or the reason why it cannot be read.
+type FileContents = Vec<(PathBuf, Result<Vec<u8>, String>)>;
 
 /// The watch on files.
 pub(super) struct FileWatch<F> {
@@ -58,7 +58,7 @@ impl<F: Fn() -> Vec<PathBuf>> FileWatch<F> {
     }
 }
 
-/// Reads files, to notice a change. What is no whole file counts as not readable.
+/// Reads files, to notice a change.
 fn contents(list: &impl Fn() -> Vec<PathBuf>) -> FileContents {
-    list().into_iter().map(|path| (path.clone(), file::bytes(&path).ok())).collect()
+    list().into_iter().map(|path| (path.clone(), file::bytes(&path))).collect()
 }

@@ -238,4 +238,11 @@ async fn ipv6_addresses_are_counted_by_the_prefix() {
         let gateway = Gateway::start(&["--config", file.path(), "--trusted-proxy", "127.0.0.1"]);
         assert_eq!(statuses(&gateway, &[("/", &one), ("/", &other)]).await, expected, "{prefix}");
     }
+    let common = ["--rate", "1/52w", "--key", "forwarded", "--trusted-proxy", "127.0.0.1"];
+    for (prefix, expected) in [("64", [200, 200]), ("56", [200, 429])] {
+        let gateway = Gateway::start(&[&common[..], &["--ipv6-prefix", prefix]].concat());
+        assert_eq!(statuses(&gateway, &[("/", &one), ("/", &other)]).await, expected, "{prefix}");
+    }
+    let error = refused(&["--ipv6-prefix", "129"]);
+    assert!(error.contains("129 is not in 1..=128"), "{error}");
 }

@@ -11,6 +11,7 @@ mod admin;
 mod auth;
 mod config;
 mod config_reference;
+mod config_reload;
 mod config_replies;
 mod config_rules;
 mod connections;
