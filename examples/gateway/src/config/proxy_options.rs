@@ -10,9 +10,11 @@ use crate::limits::storage::server;
 /// The options of the reverse proxy.
 #[derive(Args, Clone)]
 pub(crate) struct ProxyOptions {
-    /// Server that receives admitted requests, such as http://127.0.0.1:3000. An https:// server must have a
-    /// certificate that the operating system trusts. Without it the gateway answers
+    /// Server that receives admitted requests, such as http://127.0.0.1:3000. Without it the gateway answers
     /// them itself with 200 "ok".
+    ///
+    /// http:// and https:// servers are spoken to in HTTP/1.1; h2c:// and h2:// servers in HTTP/2, which gRPC
+    /// needs, h2:// over TLS. With TLS, the operating system must trust the server's certificate.
     #[arg(long, value_name = "URL", value_parser = upstream)]
     pub(crate) upstream: Option<Uri>,
 
@@ -56,7 +58,10 @@ pub(crate) enum WsActionOption {
 fn upstream(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}; write http://HOST:PORT"))?;
     match (uri.scheme_str(), uri.authority()) {
-        (Some("http" | "https"), Some(authority)) => server(authority.as_str()).map(|()| uri.clone()),
-        _ => Err("the upstream must be an http:// or https:// URL; write http://HOST:PORT".to_owned()),
+        (Some("http" | "https" | "h2c" | "h2"), Some(authority)) => {
+            server(authority.as_str()).map(|()| uri.clone())
+        }
+        _ => Err("the upstream must be an http://, https://, h2c:// or h2:// URL; write http://HOST:PORT"
+            .to_owned()),
     }
 }

@@ -9,15 +9,41 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Connects to the upstream, over TLS if its URL begins with `https://`.
+/// Connects to the upstream, over TLS if its URL has the scheme `https`.
 pub(crate) type Connector = HttpsConnector<HttpConnector>;
+
+/// The version of HTTP that the upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum UpstreamVersion {
+    Http1,
+    Http2,
+}
+
+impl UpstreamVersion {
+    /// Returns the version that a URL asks for, and the URL in a scheme that clients know.
+    pub(crate) fn of(upstream: &Uri) -> (Self, Uri) {
+        let (version, scheme) = match upstream.scheme_str() {
+            Some("h2c") => (Self::Http2, Scheme::HTTP),
+            Some("h2") => (Self::Http2, Scheme::HTTPS),
+            _ => return (Self::Http1, upstream.clone()),
+        };
+        let mut parts = upstream.clone().into_parts();
+        parts.scheme = Some(scheme);
+        // The parts were a URL with an authority, and still are.
+        (version, Uri::from_parts(parts).unwrap_or_else(|_| upstream.clone()))
+    }
+}
 
 /// Returns the connector for an upstream.
 ///
 /// # Errors
 ///
 /// Fails if the upstream needs the operating system's root certificates, and there are none.
-pub(crate) fn connector(upstream: Option<&Uri>, timeout: Duration) -> Result<Connector, String> {
+pub(crate) fn connector(
+    upstream: Option<&Uri>,
+    version: UpstreamVersion,
+    timeout: Duration,
+) -> Result<Connector, String> {
     let mut plain = HttpConnector::new();
     plain.set_nodelay(true);
     plain.set_connect_timeout(Some(timeout));
@@ -33,5 +59,9 @@ pub(crate) fn connector(upstream: Option<&Uri>, timeout: Duration) -> Result<Con
         })?,
     };
     let builder = HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth());
-    Ok(builder.https_or_http().enable_http1().wrap_connector(plain))
+    let builder = builder.https_or_http();
+    Ok(match version {
+        UpstreamVersion::Http1 => builder.enable_http1().wrap_connector(plain),
+        UpstreamVersion::Http2 => builder.enable_http2().wrap_connector(plain),
+    })
 }

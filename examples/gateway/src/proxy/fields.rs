@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    UPGRADE,
+    TE, UPGRADE,
 };
 use traffik::web::Networks;
+
+use super::connector::UpstreamVersion;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -91,9 +93,16 @@ impl IdentityFields {
             || self.classes.contains(name)
     }
 
-    /// Removes the fields of a request that concern a single connection.
-    pub(crate) fn remove_hop_by_hop(&self, headers: &mut HeaderMap) {
+    /// Removes the fields of a request that concern a single connection. For HTTP/2, a client's word that it
+    /// takes trailers stays: gRPC asks for it (RFC 9113, section 8.2.2).
+    pub(crate) fn remove_hop_by_hop(&self, headers: &mut HeaderMap, version: UpstreamVersion) {
+        let codings = headers.get_all(TE).iter().filter_map(|line| line.to_str().ok());
+        let takes_trailers =
+            codings.flat_map(|line| line.split(',')).any(|it| it.trim().eq_ignore_ascii_case("trailers"));
         remove_hop_by_hop(headers, |name| !self.is_kept(name));
+        if takes_trailers && version == UpstreamVersion::Http2 {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
     }
 }
 

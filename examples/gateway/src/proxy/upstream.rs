@@ -19,7 +19,7 @@ use traffik::runtime::{Runtime, Tokio};
 use traffik::storage::BoxFuture;
 use traffik::web::PeerAddress;
 
-use super::connector::{Connector, connector};
+use super::connector::{Connector, UpstreamVersion, connector};
 use super::fields::{self, IdentityFields};
 use super::streams::{PatientBody, UploadProgress, WatchedBody};
 use super::tunnel::Tunnel;
@@ -31,6 +31,9 @@ use crate::response::{GatewayResponse, text};
 
 /// Times that a request is sent again on another connection, where that cannot have an effect twice.
 const RETRIES: usize = 2;
+
+/// Interval of pings on a connection of HTTP/2 with requests, and the time to answer one.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
 /// The longest times that one side may stand still.
 #[derive(Clone, Copy)]
@@ -51,6 +54,7 @@ type OutgoingBody = Either<WatchedBody, Empty<Bytes>>;
 pub(crate) struct Upstream {
     /// Has a scheme and an authority; its path is prepended to that of each request.
     target: Option<Uri>,
+    version: UpstreamVersion,
     client: Client<Connector, OutgoingBody>,
     times: Times,
     identity: IdentityFields,
@@ -73,8 +77,20 @@ impl Upstream {
         echo: Echo,
     ) -> Result<Self, String> {
         let proxy = &options.proxy;
-        let connector = connector(proxy.upstream.as_ref(), proxy.upstream_connect_timeout.0)?;
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        let (version, target) = match &proxy.upstream {
+            Some(url) => {
+                let (version, target) = UpstreamVersion::of(url);
+                (version, Some(target))
+            }
+            None => (UpstreamVersion::Http1, None),
+        };
+        let connector = connector(target.as_ref(), version, proxy.upstream_connect_timeout.0)?;
+        let mut client = Client::builder(TokioExecutor::new());
+        client.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+        client.http2_only(version == UpstreamVersion::Http2);
+        // One connection has all requests, so its loss must be noticed before the next of them waits for it.
+        client.http2_keep_alive_interval(Some(KEEP_ALIVE.0)).http2_keep_alive_timeout(KEEP_ALIVE.1);
+        let client = client.build(connector);
         let classes = [&options.tier_header, &options.priority_header, &options.region_header];
         let identity = IdentityFields {
             trusted: common.trusted.clone(),
@@ -86,7 +102,7 @@ impl Upstream {
             request_body: proxy.body_timeout.0,
             response_body: proxy.idle_timeout.0,
         };
-        Ok(Self { target: proxy.upstream.clone(), client, times, identity, end, echo })
+        Ok(Self { target, version, client, times, identity, end, echo })
     }
 
     /// Rewrites a request for the upstream. Returns `None` if its target cannot be rewritten.
@@ -96,7 +112,10 @@ impl Upstream {
         target: &Uri,
     ) -> Option<(Request<Incoming>, Option<Tunnel>)> {
         let mut request = request;
-        let protocol = fields::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
+        // HTTP/2 has no upgrades.
+        let is_http1 = self.version == UpstreamVersion::Http1;
+        let protocol =
+            fields::upgrade(request.headers()).filter(|_| is_http1 && request.version() == Version::HTTP_11);
         let tunnel = protocol.as_ref().map(|_| Tunnel::of(&mut request, self.end.subscribe()));
         let (mut parts, body) = request.into_parts();
         if let Some(called) = parts.uri.authority() {
@@ -109,12 +128,16 @@ impl Upstream {
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         uri.path_and_query = Some(format!("{}{path}", target.path().trim_end_matches('/')).parse().ok()?);
         parts.uri = Uri::from_parts(uri).ok()?;
-        parts.version = Version::HTTP_11;
-        self.identity.remove_hop_by_hop(&mut parts.headers);
+        parts.version = if is_http1 { Version::HTTP_11 } else { Version::HTTP_2 };
+        self.identity.remove_hop_by_hop(&mut parts.headers, self.version);
         fields::join_cookies(&mut parts.headers);
         if let Some(peer) = parts.extensions.get::<PeerAddress>() {
             let scheme = parts.extensions.get().map_or("http", |received: &Received| received.scheme());
             self.identity.write(&mut parts.headers, peer.address().ip(), scheme);
+        }
+        if !is_http1 {
+            // The URL names the server, and a field that contradicts it is refused (RFC 9113, section 8.3.1).
+            parts.headers.remove(HOST);
         }
         if let Some(protocol) = protocol {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

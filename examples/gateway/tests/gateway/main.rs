@@ -19,6 +19,7 @@ mod failure;
 mod fields;
 mod golden;
 mod heard;
+mod http2;
 mod keys;
 mod kubernetes;
 mod listener;

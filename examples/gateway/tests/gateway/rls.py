@@ -19,6 +19,11 @@ def answer(line):
         call = json.loads(line)
         if "raw" in call:
             # Bytes in place of a message, and any answer as its length.
+            if call.get("streams"):
+                received = channel.unary_stream(call["method"], lambda it: it, lambda it: it)(b"", timeout=10)
+                first = next(received).hex()
+                received.cancel()
+                return {"first": first}
             send = channel.unary_unary(call.get("method", method), lambda it: it, lambda it: it)
             return {"length": len(send(b"\xff" * call["raw"], timeout=10))}
         return json.loads(stub.should_rate_limit(RateLimitRequest.from_dict(call)).to_json())

@@ -21,11 +21,16 @@ pub(super) struct Stub {
 
 impl Stub {
     pub(super) fn of(service: &Service) -> Self {
+        Self::at(&service.address)
+    }
+
+    /// Calls the service at a host and a port.
+    pub(super) fn at(address: &str) -> Self {
         let python = folder::target().join("python/bin/python3");
         assert!(python.exists(), "it must be there: scripts/install python:envoy-data-plane==VERSION");
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/rls.py");
         let mut command = Command::new("timeout");
-        command.arg("60").arg(python).arg(program).arg(&service.address);
+        command.arg("60").arg(python).arg(program).arg(address);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let answers = BufReader::new(process.stdout.take().unwrap());
         Self { process, answers }

@@ -10,14 +10,14 @@ use traffik_test_support::servers::Identity;
 use super::upstream::mirror;
 use super::{Gateway, curl, refused};
 
-/// A folder with a certificate and its key.
-struct Files {
+/// A certificate and its key in files.
+pub(super) struct Files {
     certificate: String,
     key: String,
 }
 
 impl Files {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let folder = target().join(format!("tls-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = |name| folder.join(name).display().to_string();
@@ -31,7 +31,11 @@ impl Files {
         std::fs::write(&self.key, &identity.key).unwrap();
     }
 
-    fn start(&self, options: &[&str]) -> Gateway {
+    pub(super) fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    pub(super) fn start(&self, options: &[&str]) -> Gateway {
         let tls = ["--tls-cert", &self.certificate, "--tls-key", &self.key];
         Gateway::start(&[&tls[..], options].concat())
     }
