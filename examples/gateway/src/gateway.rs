@@ -45,7 +45,8 @@ impl Gateway {
         let echo = Echo::new(options, &tally, &end)?;
         let upstream = Upstream::new(options, &common, end.clone(), echo)?;
         let mut stores = Stores::default();
-        let pipeline = PipelineBuilder::new(&common, &mut stores, &tally).build(plans, upstream.clone())?;
+        let pipeline =
+            PipelineBuilder::new(&common, &mut stores, &tally).build(plans, upstream.before(plans))?;
         Ok(Self {
             pipeline: ArcSwap::from_pointee(pipeline),
             tally,
@@ -70,7 +71,7 @@ impl Gateway {
         // safe to take for the same reason: no half-made change is ever visible.
         let mut next = stores.clone();
         let builder = PipelineBuilder::new(&self.common, &mut next, &self.tally);
-        let pipeline = builder.build(plans, self.upstream.clone())?;
+        let pipeline = builder.build(plans, self.upstream.before(plans))?;
         let losses = std::mem::take(&mut next.losses);
         *stores = next;
         // Requests under way finish with the pipeline that they loaded.

@@ -41,6 +41,17 @@ const FORWARDED_HEADERS: [(&str, ForwardedHeader); 6] = [
     ("fly-client-ip", ForwardedHeader::FlyClientIp),
 ];
 
+impl KeySpec {
+    /// Returns the header that a proxy writes the client's address into, if it has no name that all proxies
+    /// know.
+    pub(crate) fn address_header(&self) -> Option<HeaderName> {
+        match self {
+            Self::Forwarded(ForwardedHeader::Header(name)) => Some(name.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl FromStr for KeySpec {
     type Err = String;
 

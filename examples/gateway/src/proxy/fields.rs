@@ -39,6 +39,8 @@ pub(crate) struct IdentityFields {
     pub(crate) trusted: Networks,
     /// The fields of classes.
     pub(crate) classes: Vec<HeaderName>,
+    /// The fields that the keys of throttles read a client's address from, beside [`ADDRESSES`].
+    pub(crate) addresses: Vec<HeaderName>,
     /// Whether the classes of strangers are believed, too; otherwise they are removed.
     pub(crate) trusts_classes: bool,
 }
@@ -54,7 +56,7 @@ impl IdentityFields {
             let others = headers.keys().filter(|name| name.as_str().starts_with("x-forwarded")).cloned();
             let others: Vec<HeaderName> = others.collect();
             let classes = self.classes.iter().filter(|_| !self.trusts_classes);
-            for name in others.iter().chain([&FORWARDED]).chain(classes) {
+            for name in others.iter().chain([&FORWARDED]).chain(classes).chain(&self.addresses) {
                 headers.remove(name);
             }
             for name in ADDRESSES.into_iter().chain(TARGETS) {
@@ -91,6 +93,7 @@ impl IdentityFields {
             || name.as_str().starts_with("x-forwarded-")
             || ADDRESSES.contains(&name.as_str())
             || self.classes.contains(name)
+            || self.addresses.contains(name)
     }
 
     /// Removes the fields of a request that concern a single connection. For HTTP/2, a client's word that it

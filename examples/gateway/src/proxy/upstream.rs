@@ -24,7 +24,8 @@ use super::fields::{self, IdentityFields};
 use super::streams::{PatientBody, UploadProgress, WatchedBody};
 use super::tunnel::Tunnel;
 use crate::config::options::Options;
-use crate::limits::plan::CommonSettings;
+use crate::limits::keys::KeySpec;
+use crate::limits::plan::{CommonSettings, ThrottlePlan};
 use crate::proxy::echo::Echo;
 use crate::proxy::received::Received;
 use crate::response::{GatewayResponse, text};
@@ -95,6 +96,7 @@ impl Upstream {
         let identity = IdentityFields {
             trusted: common.trusted.clone(),
             classes: classes.into_iter().flatten().cloned().collect(),
+            addresses: Vec::new(),
             trusts_classes: options.trust_class_headers,
         };
         let times = Times {
@@ -103,6 +105,15 @@ impl Upstream {
             response_body: proxy.idle_timeout.0,
         };
         Ok(Self { target, version, client, times, identity, end, echo })
+    }
+
+    /// Returns the same service for the keys of these throttles: a field that one of them reads a client's
+    /// address from is removed from requests of strangers.
+    pub(crate) fn before(&self, plans: &[ThrottlePlan]) -> Self {
+        let mut upstream = self.clone();
+        let keys = plans.iter().flat_map(|plan| &plan.keys);
+        upstream.identity.addresses = keys.filter_map(KeySpec::address_header).collect();
+        upstream
     }
 
     /// Rewrites a request for the upstream. Returns `None` if its target cannot be rewritten.

@@ -203,7 +203,7 @@ fn a_file_that_is_being_written_is_not_read() {
     drop(gateway);
 }
 
-/// A pipe, a device, a huge file or a folder in place of the file changes nothing, and the log has the reason.
+/// A pipe, a device, a huge file or a folder in place of the file changes nothing. The log has the reason.
 #[tokio::test]
 async fn a_pipe_or_a_device_in_place_of_the_file_changes_nothing() {
     let file = File::new("replaced", "[[throttle]]\nuid = \"a\"\nrate = \"3/52w\"\n");

@@ -13,6 +13,8 @@ use tokio_tungstenite::tungstenite::Message;
 use traffik_test_support::program::Program;
 use traffik_test_support::servers::{Identity, Setup};
 
+use super::config::File;
+use super::heard::heard;
 use super::upstream::mirror;
 use super::{Gateway, PROGRAM, client, curl, get};
 
@@ -83,6 +85,26 @@ fn the_upstream_learns_who_sent_a_request() {
         assert!(of_proxy.iter().any(|it| it == line), "{line}: {of_proxy:?}");
     }
     assert!(mirrored(&["--trust-class-headers"]).contains(&"x-tier: enterprise".to_owned()));
+}
+
+/// A field that a key reads is believed from a proxy alone, by the upstream, too; also after a reload.
+#[test]
+fn a_field_that_a_key_reads_is_removed_from_strangers() {
+    let text = |key: &str| format!("[[throttle]]\nuid = \"a\"\nrate = \"99/s\"\nkey = \"{key}\"\n");
+    let file = File::new("key-field", &text("forwarded:x-edge"));
+    let mirror = mirror();
+    let options = ["--config", file.path(), "--upstream", &mirror];
+    let (gateway, mut log) = heard(&options);
+    let trusting = Gateway::start(&[&options[..], &["--trusted-proxy", "127.0.0.1"]].concat());
+    let seen_by = |url: &str| {
+        let fields = ["-H", "X-Edge: 192.0.2.1", "-H", "X-Other: 192.0.2.1", "-H", "Connection: x-edge"];
+        seen(&curl(&[&fields[..], &[url]].concat()), &["x-edge", "x-other"])
+    };
+    assert_eq!(seen_by(&gateway.url), ["x-other: 192.0.2.1"]);
+    assert_eq!(seen_by(&trusting.url), ["x-edge: 192.0.2.1", "x-other: 192.0.2.1"]);
+    file.write(&text("forwarded:x-other"));
+    log.line("reloaded ");
+    assert_eq!(seen_by(&gateway.url), [""; 0], "x-edge is one that Connection names now");
 }
 
 #[test]
