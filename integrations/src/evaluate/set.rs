@@ -84,8 +84,14 @@ impl ThrottleSet {
     #[must_use]
     pub fn and<S: Strategy, M: AsyncStorage<S> + 'static>(mut self, throttle: Throttle<S, M>) -> Self {
         let throttle: Box<dyn SetMember> = Box::new(throttle);
-        let members = self.members.iter().map(|member| member.boxed()).chain([throttle]);
-        self.members = Arc::new(members.collect());
+        match Arc::get_mut(&mut self.members) {
+            Some(members) => members.push(throttle),
+            // A clone of the set keeps its members.
+            None => {
+                let members = self.members.iter().map(|member| member.boxed()).chain([throttle]);
+                self.members = Arc::new(members.collect());
+            }
+        }
         self
     }
 
