@@ -102,7 +102,8 @@ impl ClientConnection {
             () = self.activity.evicted.notified() => return counters::count(&COUNTERS.connections_evicted),
         };
         match accepted {
-            Ok(Ok(stream)) => self.exchange(server, stream, place, end).await,
+            // Boxed, since each connection without TLS would take its memory, too.
+            Ok(Ok(stream)) => Box::pin(self.exchange(server, stream, place, end)).await,
             Ok(Err(error)) => {
                 counters::count(&COUNTERS.connections_without_tls);
                 tracing::debug!(peer = %self.peer, "a handshake of TLS failed: {error}");

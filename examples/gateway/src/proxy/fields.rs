@@ -51,17 +51,15 @@ impl IdentityFields {
     pub(crate) fn write(&self, headers: &mut HeaderMap, peer: IpAddr, scheme: &str) {
         let peer = peer.to_canonical();
         let is_trusted = self.trusted.contains(peer);
-        if !is_trusted {
-            // Others of these would tell a port, a path or a server that nobody has checked.
-            let others = headers.keys().filter(|name| name.as_str().starts_with("x-forwarded")).cloned();
-            let others: Vec<HeaderName> = others.collect();
-            let classes = self.classes.iter().filter(|_| !self.trusts_classes);
-            for name in others.iter().chain([&FORWARDED]).chain(classes).chain(&self.addresses) {
-                headers.remove(name);
-            }
-            for name in ADDRESSES.into_iter().chain(TARGETS) {
-                headers.remove(name);
-            }
+        // No proxy writes an underscore, which servers of CGI and WSGI read as a hyphen.
+        let is_configured = |name: &HeaderName| self.classes.contains(name) || self.addresses.contains(name);
+        let is_removed = |name: &&HeaderName| match name.as_str().contains('_') && !is_configured(name) {
+            true => self.is_identity(&name.as_str().replace('_', "-")),
+            false => !is_trusted && self.is_identity(name.as_str()),
+        };
+        let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
+        for name in removed {
+            headers.remove(name);
         }
         let known = |headers: &HeaderMap, name: &HeaderName| -> Option<Vec<u8>> {
             let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
@@ -83,6 +81,19 @@ impl IdentityFields {
                 None => headers.remove(name),
             };
         }
+    }
+
+    /// Reports whether a field tells who sent a request, or a target that nobody has checked, so that only a
+    /// proxy may write it. Those that begin with `x-forwarded` also tell a port, a path or a server.
+    fn is_identity(&self, name: &str) -> bool {
+        let mut classes = self.classes.iter().filter(|_| !self.trusts_classes);
+        let is_it = |known: &HeaderName| known.as_str().replace('_', "-") == name;
+        name.starts_with("x-forwarded")
+            || FORWARDED == name
+            || ADDRESSES.contains(&name)
+            || TARGETS.contains(&name)
+            || classes.any(|known| known.as_str() == name || is_it(known))
+            || self.addresses.iter().any(|known| known.as_str() == name || is_it(known))
     }
 
     /// Reports whether `Connection` may not remove a field: the upstream would miss who sent the request, or

@@ -15,9 +15,17 @@ pub(crate) fn refused<B>(request: &Request<B>) -> Option<GatewayResponse> {
         reply.headers_mut().insert(ALLOW, methods);
         return Some(reply);
     }
-    let reason =
-        refusal(request.uri()).or_else(|| host_refusal(request)).or_else(|| coding_refusal(request))?;
+    let reason = star_refusal(request)
+        .or_else(|| refusal(request.uri()))
+        .or_else(|| host_refusal(request))
+        .or_else(|| coding_refusal(request))?;
     Some(text(StatusCode::BAD_REQUEST, format!("{reason}\n")))
+}
+
+/// Returns the reason to refuse the target `*`, or `None` to accept it (RFC 9112, section 3.2.4).
+fn star_refusal<B>(request: &Request<B>) -> Option<&'static str> {
+    let is_star = request.uri().path() == "*" && request.method() != Method::OPTIONS;
+    is_star.then_some("the target * is for OPTIONS alone")
 }
 
 /// Returns the reason to refuse the host of a request, or `None` to accept it (RFC 9112, section 3.2).

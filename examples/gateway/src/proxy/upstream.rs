@@ -136,8 +136,13 @@ impl Upstream {
             parts.headers.insert(HOST, HeaderValue::from_str(host).ok()?);
         }
         let mut uri = target.clone().into_parts();
-        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        uri.path_and_query = Some(format!("{}{path}", target.path().trim_end_matches('/')).parse().ok()?);
+        let base = target.path().trim_end_matches('/');
+        let path = match parts.uri.path_and_query().map_or("/", PathAndQuery::as_str) {
+            // The server as a whole is what lies below the base path.
+            "*" if !base.is_empty() => "/",
+            path => path,
+        };
+        uri.path_and_query = Some(format!("{base}{path}").parse().ok()?);
         parts.uri = Uri::from_parts(uri).ok()?;
         parts.version = if is_http1 { Version::HTTP_11 } else { Version::HTTP_2 };
         self.identity.remove_hop_by_hop(&mut parts.headers, self.version);

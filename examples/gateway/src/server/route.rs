@@ -42,7 +42,8 @@ pub(crate) async fn route(
     let audience = match door {
         Door::Clients(audience) => *audience,
         Door::Admin => {
-            return paths::answer(&request, peer, local, Audience::Everybody, gateway).await.map(From::from);
+            let answer = paths::answer(&request, peer, local, Audience::Everybody, gateway);
+            return Box::pin(answer).await.map(From::from);
         }
         Door::Auth => return auth::service::answer(request, peer, gateway).await,
         Door::RateLimits(routes) => return rls::service::answer(routes, request).await,
@@ -51,7 +52,9 @@ pub(crate) async fn route(
         return refused.map(ResponseBody::from);
     }
     if request.uri().path().starts_with(paths::BELOW) {
-        return paths::answer(&request, peer, local, audience, gateway).await.map(ResponseBody::from);
+        // Boxed, since each connection would have its memory all the time.
+        let answer = Box::pin(paths::answer(&request, peer, local, audience, gateway));
+        return answer.await.map(ResponseBody::from);
     }
     counters::count(&COUNTERS.proxy_requests);
     request.extensions_mut().insert(PeerAddress::new(peer));

@@ -87,6 +87,39 @@ fn the_upstream_learns_who_sent_a_request() {
     assert!(mirrored(&["--trust-class-headers"]).contains(&"x-tier: enterprise".to_owned()));
 }
 
+/// Servers of CGI and WSGI read an underscore as a hyphen, which no proxy writes.
+#[test]
+fn underscores_hide_no_field_of_identity() {
+    let mirror = mirror();
+    let options = ["--upstream", &*mirror, "--tier-header", "x-tier", "--rate", "99/s"];
+    for trusted in [&[][..], &["--trusted-proxy", "127.0.0.1"]] {
+        let gateway = Gateway::start(&[&options[..], trusted].concat());
+        let names =
+            ["X_Forwarded_For", "X-Forwarded_For", "X_Real_IP", "X_Tier", "X_Original_URL", "X_Other"];
+        let fields: Vec<_> = names.iter().map(|name| format!("{name}: 192.0.2.1")).collect();
+        let fields = fields.iter().flat_map(|field| ["-H", field]).chain([&*gateway.url]);
+        let received = seen(&curl(&fields.collect::<Vec<_>>()), &["x_", "x-forwarded_"]);
+        assert_eq!(received, ["x_other: 192.0.2.1"], "{trusted:?}");
+    }
+}
+
+/// The target `*` names no path, so it cannot leave the base path either.
+#[test]
+fn the_target_star_is_for_options_and_stays_below_the_base_path() {
+    let mirror = mirror();
+    for (base, seen) in [("", "OPTIONS * HTTP/1.1\r\n"), ("/base", "OPTIONS /base/ HTTP/1.1\r\n")] {
+        let upstream = format!("{mirror}{base}");
+        let gateway = Gateway::start(&["--upstream", &upstream, "--rate", "99/s"]);
+        let answer = |method: &str| {
+            raw(&gateway, &format!("{method} * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
+        };
+        let options = answer("OPTIONS");
+        assert!(options.contains(seen), "{options}");
+        let get = answer("GET");
+        assert!(get.starts_with("HTTP/1.1 400 ") && get.contains("the target * is for OPTIONS"), "{get}");
+    }
+}
+
 /// A field that a key reads is believed from a proxy alone, by the upstream, too; also after a reload.
 #[test]
 fn a_field_that_a_key_reads_is_removed_from_strangers() {
