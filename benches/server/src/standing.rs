@@ -37,7 +37,7 @@ pub(crate) fn run(report: &mut Report) -> io::Result<()> {
         connections.push(stream);
     }
     let megabytes = idle.resident()? / 1e6;
-    report.line(format!("memory with {CONNECTIONS} idle connections"), megabytes, "MB", Some(AtMost(100.0)));
+    report.line(format!("memory with {CONNECTIONS} idle connections"), megabytes, "MB", Some(AtMost(125.0)));
     drop((connections, idle));
 
     let mut starts = Vec::new();
