@@ -1,9 +1,7 @@
 //! The admin paths, and the page.
 
-pub(crate) mod access;
 pub(crate) mod caller;
 mod denied;
 mod metrics;
 pub(crate) mod page;
 pub(crate) mod paths;
-pub(crate) mod token;

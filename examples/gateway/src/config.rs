@@ -3,6 +3,7 @@
 mod auth_options;
 mod envoy_file;
 pub(crate) mod file;
+pub(crate) mod host_name;
 pub(crate) mod listener_options;
 pub(crate) mod operation_options;
 pub(crate) mod options;

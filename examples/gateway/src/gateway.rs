@@ -7,10 +7,10 @@ use http::StatusCode;
 use tokio::sync::watch::Sender;
 use traffik::web::Tally;
 
-use crate::admin::access::AdminAccess;
+use crate::access::AdminAccess;
 use crate::config::options::Options;
 use crate::limits::plan::{CommonSettings, ThrottlePlan};
-use crate::observe::events::Events;
+use crate::live::events::Events;
 use crate::proxy::echo::Echo;
 use crate::proxy::upstream::Upstream;
 use crate::stores::store::Stores;

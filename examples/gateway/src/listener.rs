@@ -6,5 +6,6 @@ mod body;
 mod connection;
 pub(crate) mod file_limit;
 pub(crate) mod places;
+pub(crate) mod route;
 mod stream;
 pub(crate) mod tls;

@@ -13,16 +13,19 @@
 //! | [`proxy`] | the service behind: an upstream server, or a WebSocket |
 //! | [`auth`] | the answers to a proxy that asks whether it may pass a request on |
 //! | [`rls`] | Envoy's rate limit service |
-//! | [`admin`] | the admin paths, their access check, and the live page |
+//! | [`admin`], [`access`] | the admin paths and their page, and who may ask for what |
+//! | [`live`] | the figures of the live page |
 //! | [`listener`] | the connections: their places, deadlines and TLS |
 //! | [`server`], [`response`] | the start, the end and the way of a request, and plain responses |
 
+mod access;
 mod admin;
 mod auth;
 mod config;
 mod gateway;
 mod limits;
 mod listener;
+mod live;
 mod observe;
 mod proxy;
 mod response;

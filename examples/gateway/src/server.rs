@@ -5,6 +5,5 @@ mod file_watch;
 mod listeners;
 mod plan_texts;
 mod reload;
-pub(crate) mod route;
 pub(crate) mod run;
 mod signals;

@@ -7,29 +7,8 @@ use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{Request, Uri};
 
-use crate::limits::request::folded_host;
+use crate::config::host_name::HostName;
 use crate::proxy::fields::ADDRESSES;
-
-/// The host of a URL, in one form for all spellings.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum HostName {
-    Address(IpAddr),
-    Name(String),
-}
-
-impl HostName {
-    /// Returns the host of a text without a port.
-    pub(crate) fn of(text: &str) -> Self {
-        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        bare.parse::<IpAddr>().map_or_else(|_| Self::Name(folded_host(text)), Self::from)
-    }
-}
-
-impl From<IpAddr> for HostName {
-    fn from(address: IpAddr) -> Self {
-        Self::Address(address.to_canonical())
-    }
-}
 
 /// Headers that a proxy adds to a forwarded request, beside those that tell the client's address.
 const FORWARDING: [&str; 4] = ["forwarded", "via", "cdn-loop", "cf-ray"];

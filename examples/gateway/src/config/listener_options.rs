@@ -5,11 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use traffik::web::Networks;
 
 use crate::limits::parameters::PositiveDuration;
-use crate::listener::activity::ClientDeadlines;
-use crate::listener::places::Places;
 
 /// The options of the listener for clients.
 #[derive(Args, Clone)]
@@ -64,34 +61,6 @@ impl ListenerOptions {
     pub(crate) fn tls(&self) -> Option<TlsFiles> {
         // clap has made sure that both are there, or none.
         Some(TlsFiles { cert: self.tls_cert.clone()?, key: self.tls_key.clone()? })
-    }
-
-    /// Returns the time that a client has for each of its parts.
-    pub(crate) const fn deadlines(&self) -> ClientDeadlines {
-        ClientDeadlines {
-            head: self.head_timeout.0,
-            idle: self.keep_alive_timeout.0,
-            write: self.write_timeout.0,
-        }
-    }
-
-    /// Returns the places for connections, of which descriptors suffice for `most`.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the options need more descriptors.
-    pub(crate) fn places(&self, most: usize, trusted: &Networks) -> Result<Places, String> {
-        // More places than descriptors would fail at the busiest hour, and silently.
-        let all = self.max_connections.map_or(most, NonZeroUsize::get);
-        if all > most {
-            return Err(format!(
-                "--max-connections {all}: the file descriptors of the process suffice for {most}; raise their \
-                 limit (ulimit -n, LimitNOFILE), or write a smaller number"
-            ));
-        }
-        // The rest stays for others, however much one peer opens.
-        let of_peer = self.max_connections_per_peer.map_or(all.saturating_sub(all / 5), NonZeroUsize::get);
-        Ok(Places::new(all, of_peer, trusted.clone()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::admin::caller::HostName;
+use crate::config::host_name::HostName;
 use crate::config::listener_options::socket;
 use crate::observe::log::{LogFormat, LogLevel};
 

@@ -13,10 +13,10 @@ use crate::gateway::Gateway;
 use crate::listener::activity::ClientDeadlines;
 use crate::listener::connection::{ClientConnection, HttpServer};
 use crate::listener::places::{Full, Places};
+use crate::listener::route::Door;
 use crate::listener::tls::Tls;
 use crate::observe::counters::{self, COUNTERS};
 use crate::proxy::received::Received;
-use crate::server::route::Door;
 
 /// Times that a connection waits, a millisecond each, for others that were asked to end.
 const TURNS: u32 = 100;

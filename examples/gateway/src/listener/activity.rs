@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::config::listener_options::ListenerOptions;
+
 /// The first bytes of a connection that speaks HTTP/2 (RFC 9113, section 3.4).
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -171,6 +173,14 @@ impl ConnectionState {
 }
 
 impl ClientDeadlines {
+    pub(crate) const fn of(options: &ListenerOptions) -> Self {
+        Self {
+            head: options.head_timeout.0,
+            idle: options.keep_alive_timeout.0,
+            write: options.write_timeout.0,
+        }
+    }
+
     /// Returns the time after which a deadline may be missed that has not begun yet.
     pub(crate) fn shortest(&self) -> Duration {
         self.head.min(self.idle).min(self.write)

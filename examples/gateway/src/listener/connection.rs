@@ -23,11 +23,11 @@ use crate::gateway::Gateway;
 use crate::listener::activity::{Activity, ClientDeadlines, DeadlineVerdict};
 use crate::listener::body::NotedBody;
 use crate::listener::places::Place;
+use crate::listener::route::{Door, route};
 use crate::listener::stream::NotedStream;
 use crate::observe::counters::{self, COUNTERS, OpenConnection};
 use crate::proxy::received::Received;
 use crate::response::Body;
-use crate::server::route::{Door, route};
 
 /// Longest time that a connection then takes to end that was asked to.
 const GRACE: Duration = Duration::from_millis(100);

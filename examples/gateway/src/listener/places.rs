@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use traffik::web::Networks;
 
+use crate::config::listener_options::ListenerOptions;
 use crate::listener::activity::Activity;
 
 /// Most connections that were asked to end and have not ended yet. They have descriptors beside the table.
@@ -50,6 +52,25 @@ pub(crate) enum Full {
 impl Places {
     pub(crate) fn new(most: usize, most_of_peer: usize, shared: Networks) -> Self {
         Self { table: Arc::default(), most, most_of_peer, shared }
+    }
+
+    /// Returns the places of the options, of which descriptors suffice for `most`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the options need more descriptors.
+    pub(crate) fn of(options: &ListenerOptions, most: usize, trusted: &Networks) -> Result<Self, String> {
+        // More places than descriptors would fail at the busiest hour, and silently.
+        let all = options.max_connections.map_or(most, NonZeroUsize::get);
+        if all > most {
+            return Err(format!(
+                "--max-connections {all}: the file descriptors of the process suffice for {most}; raise their \
+                 limit (ulimit -n, LimitNOFILE), or write a smaller number"
+            ));
+        }
+        // The rest stays for others, however much one peer opens.
+        let of_peer = options.max_connections_per_peer.map_or(all.saturating_sub(all / 5), NonZeroUsize::get);
+        Ok(Self::new(all, of_peer, trusted.clone()))
     }
 
     /// Takes a place. If there is none, asks the connection to end that has been idle longest.

@@ -14,10 +14,10 @@ use crate::listener::accept::DoorListener;
 use crate::listener::activity::ClientDeadlines;
 use crate::listener::file_limit;
 use crate::listener::places::Places;
+use crate::listener::route::Door;
 use crate::listener::tls::Tls;
 use crate::observe::log;
 use crate::rls;
-use crate::server::route::Door;
 
 /// Most connections to the admin paths: some browsers, a collector of metrics and the probes.
 const ADMINS: usize = 64;
@@ -41,13 +41,13 @@ impl Listeners {
     /// Fails with the option whose address cannot be bound, or whose file cannot be read.
     pub(super) async fn bind(options: &Options, gateway: &Arc<Gateway>) -> Result<Self, String> {
         let most = file_limit::connections(file_limit::raise());
-        let (deadlines, trusted) = (options.listener.deadlines(), &gateway.common.trusted);
+        let (deadlines, trusted) = (ClientDeadlines::of(&options.listener), &gateway.common.trusted);
         let tls = options.listener.tls().map(Tls::new).transpose()?;
         let audience = match options.operation.admin {
             Some(_) => Audience::Nobody,
             None => Audience::ThisMachine,
         };
-        let places = options.listener.places(most, trusted)?;
+        let places = Places::of(&options.listener, most, trusted)?;
         let clients =
             bind("--listen", options.listener.listen, Door::Clients(audience), places, deadlines, tls)
                 .await?;

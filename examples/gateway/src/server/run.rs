@@ -10,7 +10,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::watch::Sender;
 use traffik::runtime::{Runtime, Tokio};
 
-use crate::admin::token::TokenCheck;
+use crate::access::token::TokenCheck;
 use crate::config::listener_options::TlsFiles;
 use crate::config::options::Options;
 use crate::gateway::Gateway;
@@ -118,7 +118,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
 async fn sample(gateway: Arc<Gateway>) {
     let mut seconds = Tokio.interval(Duration::from_secs(1));
     loop {
-        gateway.events.tick(&gateway);
+        gateway.events.tick(&gateway.pipeline.load(), &gateway.tally);
         denial_log::tick();
         seconds.tick().await;
     }

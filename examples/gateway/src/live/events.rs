@@ -7,11 +7,12 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::sync::watch::Sender;
+use traffik::web::Tally;
 
-use crate::gateway::Gateway;
-use crate::observe::hour::{Hour, TICKS};
+use crate::live::hour::{Hour, TICKS};
 use crate::response::Body;
 use crate::stores::store::SharedStore;
+use crate::throttles::pipeline::Pipeline;
 
 /// The hour and the last sample, published to all open streams.
 #[derive(Default)]
@@ -31,16 +32,15 @@ struct Live {
 impl Events {
     /// Takes a sample and publishes it to all open streams. Samples name no clients, since a browser cannot
     /// send a token with its request for events.
-    pub(crate) fn tick(&self, gateway: &Gateway) {
-        let pipeline = gateway.pipeline.load();
-        pipeline.stores.iter().for_each(|store| store.tally_corrupt(&gateway.tally));
+    pub(crate) fn tick(&self, pipeline: &Pipeline, tally: &Tally) {
+        pipeline.stores.iter().for_each(|store| store.tally_corrupt(tally));
         // `tally_corrupt` first: the errors include the corrupt values that the stores have found.
-        let errors: Value = gateway.tally.errors().filter(|(_, count)| *count > 0).collect();
+        let errors: Value = tally.errors().filter(|(_, count)| *count > 0).collect();
         let stores: Vec<_> = pipeline.stores.iter().map(SharedStore::json).collect();
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         self.0.send_modify(|live| {
             live.number += 1;
-            live.hour.tick(live.number, &pipeline.controls, &gateway.tally);
+            live.hour.tick(live.number, &pipeline.controls, tally);
             let sample = json!({
                 "at": seconds,
                 "number": live.number,

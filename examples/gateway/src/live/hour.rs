@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use serde_json::{Value, json};
 use traffik::web::Tally;
 
-use crate::observe::totals::{Point, Totals};
+use crate::live::totals::{Point, Totals};
 use crate::throttles::pipeline::ThrottleControl;
 
 /// Most throttles whose hour is kept.

@@ -1,11 +1,13 @@
 //! The access that the options give to the admin paths.
 
+pub(crate) mod token;
+
 use std::net::IpAddr;
 
 use http::HeaderMap;
 
-use crate::admin::caller::HostName;
-use crate::admin::token::TokenCheck;
+use crate::access::token::TokenCheck;
+use crate::config::host_name::HostName;
 use crate::config::operation_options::OperationOptions;
 use crate::response::GatewayResponse;
 
