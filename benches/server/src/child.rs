@@ -7,8 +7,13 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Longest time that a server may take to start.
 const START: Duration = Duration::from_secs(20);
+
+/// Longest time that a server then has to end by itself.
+const END: Duration = Duration::from_secs(2);
 
 /// A server.
 #[derive(Debug)]
@@ -76,6 +81,12 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        // nginx ends its workers on TERM; without a master they would go on.
+        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
+        let start = Instant::now();
+        while matches!(self.process.try_wait(), Ok(None)) && start.elapsed() < END {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -10,6 +10,7 @@ mod load;
 mod nginx;
 mod standing;
 
+use std::cell::RefCell;
 use std::io;
 use std::process::ExitCode;
 
@@ -36,15 +37,36 @@ fn main() -> io::Result<ExitCode> {
     Ok(report.end())
 }
 
+/// The first failure of a pair's rounds, which ends the suite: its figure would only spoil the median.
+#[derive(Default)]
+struct Rounds(RefCell<Option<io::Error>>);
+
+impl Rounds {
+    fn load(&self, load: io::Result<Load>) -> Load {
+        load.unwrap_or_else(|error| {
+            self.0.borrow_mut().get_or_insert(error);
+            Load { per_second: f64::NAN, p99_us: f64::NAN }
+        })
+    }
+
+    fn end(self) -> io::Result<()> {
+        self.0.into_inner().map_or(Ok(()), Err)
+    }
+}
+
 /// The proxy beside nginx with `limit_req`, before the same upstream, with two workers each.
 fn proxied(report: &mut Report) -> io::Result<()> {
     let upstream = nginx::answering()?;
     let nginx = nginx::limiting(&upstream)?;
     let url = format!("http://{}", upstream.address);
     let gateway = gateway(&["--upstream", &url, "--rate", "1000000/s"])?;
-    let figures = |load: Load| [load.per_second, load.p99_us];
-    let [throughput, latency] =
-        pairs(ROUNDS, || figures(requests(&gateway.address, &[])), || figures(requests(&nginx.address, &[])));
+    let rounds = Rounds::default();
+    let figures = |address: &str| {
+        let load = rounds.load(requests(address, &[]));
+        [load.per_second, load.p99_us]
+    };
+    let [throughput, latency] = pairs(ROUNDS, || figures(&gateway.address), || figures(&nginx.address));
+    rounds.end()?;
     report.pair(
         "a proxy with a limit, over nginx with limit_req",
         &throughput,
@@ -69,11 +91,10 @@ fn authorized(report: &mut Report) -> io::Result<()> {
         ["--auth", &*address, "--trusted-proxy", "127.0.0.1", "--key", "forwarded", "--rate", "1000000/s"];
     let _gateway = gateway(&options)?;
     let bare = Child::answering("http")?;
-    let [pair] = pairs(
-        ROUNDS,
-        || [requests(&address, &headers).per_second],
-        || [requests(&bare.address, &headers).per_second],
-    );
+    let rounds = Rounds::default();
+    let figure = |address: &str| [rounds.load(requests(address, &headers)).per_second];
+    let [pair] = pairs(ROUNDS, || figure(&address), || figure(&bare.address));
+    rounds.end()?;
     report.pair("forward auth, over an answer of hyper", &pair, "requests/s", Some(AtLeast(0.6)));
     Ok(())
 }
@@ -89,8 +110,10 @@ fn rate_limited(report: &mut Report) -> io::Result<()> {
     let _gateway = gateway(&["--rls", &address, "--config", &limits])?;
     let bare = Child::answering("grpc")?;
     let call = child::bytes("call", &answering::call())?;
-    let [pair] =
-        pairs(ROUNDS, || [calls(&address, &call).per_second], || [calls(&bare.address, &call).per_second]);
+    let rounds = Rounds::default();
+    let figure = |address: &str| [rounds.load(calls(address, &call)).per_second];
+    let [pair] = pairs(ROUNDS, || figure(&address), || figure(&bare.address));
+    rounds.end()?;
     report.pair("a rate limit service, over one that says OK", &pair, "decisions/s", Some(AtLeast(0.65)));
     Ok(())
 }
