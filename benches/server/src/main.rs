@@ -73,7 +73,7 @@ fn proxied(report: &mut Report) -> io::Result<()> {
         "requests/s",
         Some(AtLeast(0.5)),
     );
-    report.pair("99th percentile of the same", &latency, "us", Some(AtMost(1.5)));
+    report.pair("99th percentile of the same", &latency, "us", Some(AtMost(2.0)));
     Ok(())
 }
 
